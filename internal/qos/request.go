@@ -1,0 +1,70 @@
+package qos
+
+// PodRequest returns what the kubelet takes as the pod's memory and CPU
+// request: the pod-level one where it is set, else what its containers need at
+// their busiest, plus the overhead (PodRequests, component-helpers/resource).
+func (p Pod) PodRequest(v Version) Resources {
+	sum := p.containerSum(requestsOf)
+	if v.podLevelResources() && p.Resources != nil {
+		sum = sum.overriddenBy(p.Resources.Requests)
+	}
+	return sum.plus(p.Overhead)
+}
+
+// podLimit is the same for limits; overhead is added only to a limit that
+// exists (PodLimits, component-helpers/resource).
+func (p Pod) podLimit(v Version) Resources {
+	sum := p.containerSum(limitsOf)
+	if v.podLevelResources() && p.Resources != nil {
+		sum = sum.overriddenBy(p.Resources.Limits)
+	}
+	if sum.Memory > 0 {
+		sum.Memory += p.Overhead.Memory
+	}
+	if sum.CPU > 0 {
+		sum.CPU += p.Overhead.CPU
+	}
+	return sum
+}
+
+func requestsOf(c Container) Resources { return c.Requests }
+func limitsOf(c Container) Resources   { return c.Limits }
+
+// containerSum adds up the containers that run together. Regular containers and
+// sidecars run until the end; an init container runs with the sidecars before
+// it, and the largest of those moments counts too (KEP-753).
+func (p Pod) containerSum(of func(Container) Resources) Resources {
+	var running, sidecars, starting Resources
+	for _, c := range p.Containers {
+		switch r := of(c); c.Kind {
+		case Regular:
+			running = running.plus(r)
+		case Sidecar:
+			running = running.plus(r)
+			sidecars = sidecars.plus(r)
+			starting = starting.max(sidecars)
+		case Init:
+			starting = starting.max(sidecars.plus(r))
+		}
+	}
+	return running.max(starting)
+}
+
+func (r Resources) plus(o Resources) Resources {
+	return Resources{Memory: r.Memory + o.Memory, CPU: r.CPU + o.CPU}
+}
+
+func (r Resources) max(o Resources) Resources {
+	return Resources{Memory: max(r.Memory, o.Memory), CPU: max(r.CPU, o.CPU)}
+}
+
+// overriddenBy returns o where it is set and r elsewhere.
+func (r Resources) overriddenBy(o Resources) Resources {
+	if o.Memory == 0 {
+		o.Memory = r.Memory
+	}
+	if o.CPU == 0 {
+		o.CPU = r.CPU
+	}
+	return o
+}
