@@ -1,0 +1,116 @@
+package evidence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// KmsgRecord is one record of the kernel's log (Documentation/ABI/testing/dev-kmsg).
+type KmsgRecord struct {
+	// Sequence is the record's number since boot; a jump is a loss.
+	Sequence uint64
+	// Time is the kernel's printk clock since boot, in microseconds' precision.
+	// It is not CLOCK_MONOTONIC, though it never drifts far from it.
+	Time time.Duration
+	Text string
+}
+
+// ParseKmsgRecord reads one record as a read from /dev/kmsg returns it:
+// "priority,sequence,microseconds,flags;text", then dictionary lines.
+func ParseKmsgRecord(raw string) (KmsgRecord, error) {
+	prefix, text, ok := strings.Cut(raw, ";")
+	fields := strings.Split(prefix, ",")
+	if !ok || len(fields) < 4 {
+		return KmsgRecord{}, fmt.Errorf("kmsg record %.60q: want priority,sequence,time,flags;text", raw)
+	}
+	sequence, err := strconv.ParseUint(fields[1], 10, 64)
+	if err != nil {
+		return KmsgRecord{}, fmt.Errorf("kmsg record %.60q: sequence: %w", raw, err)
+	}
+	micros, err := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil {
+		return KmsgRecord{}, fmt.Errorf("kmsg record %.60q: time: %w", raw, err)
+	}
+	text, _, _ = strings.Cut(text, "\n")
+	return KmsgRecord{Sequence: sequence, Time: time.Duration(micros) * time.Microsecond, Text: unescape(text)}, nil
+}
+
+// unescape undoes the kernel's \xNN for bytes that aren't printable.
+func unescape(s string) string {
+	if !strings.Contains(s, `\x`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) && s[i+1] == 'x' {
+			if c, err := strconv.ParseUint(s[i+2:i+4], 16, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// Kmsg reads the kernel's log from the moment it was opened.
+type Kmsg struct {
+	file *os.File
+	next uint64 // the sequence number expected next, once one was seen
+	lost uint64
+}
+
+// OpenKmsg opens /dev/kmsg at its end: only what the kernel logs from now on is
+// read. It needs root, or CAP_SYSLOG where dmesg_restrict is set.
+func OpenKmsg() (*Kmsg, error) {
+	f, err := os.OpenFile("/dev/kmsg", os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the kernel log: %w (run as root)", err)
+	}
+	if _, err := f.Seek(0, io.SeekEnd); err != nil {
+		return nil, errors.Join(fmt.Errorf("seek to the end of the kernel log: %w", err), f.Close())
+	}
+	return &Kmsg{file: f}, nil
+}
+
+// Lost returns how many records the kernel overwrote before they were read.
+func (k *Kmsg) Lost() uint64 { return k.lost }
+
+// Close ends a Read that waits.
+func (k *Kmsg) Close() error { return k.file.Close() }
+
+// Read waits for the next record. After ctx is done, or Close, it returns an
+// error. Records that were lost in between are counted by Lost.
+func (k *Kmsg) Read(ctx context.Context) (KmsgRecord, error) {
+	stop := context.AfterFunc(ctx, func() { _ = k.file.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var buf [8192]byte // CONSOLE_EXT_LOG_MAX: a read returns one whole record
+	for {
+		n, err := k.file.Read(buf[:])
+		switch {
+		case errors.Is(err, syscall.EPIPE):
+			continue // overwritten while we read; the sequence number tells how much
+		case err != nil && ctx.Err() != nil:
+			return KmsgRecord{}, ctx.Err()
+		case err != nil:
+			return KmsgRecord{}, fmt.Errorf("read the kernel log: %w", err)
+		}
+		record, err := ParseKmsgRecord(string(buf[:n]))
+		if err != nil {
+			return KmsgRecord{}, err
+		}
+		if k.next != 0 && record.Sequence > k.next {
+			k.lost += record.Sequence - k.next
+		}
+		k.next = record.Sequence + 1
+		return record, nil
+	}
+}

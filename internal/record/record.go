@@ -1,0 +1,255 @@
+// Package record is the run record: one JSON document that holds everything
+// about a run: the host, the scenario, what was predicted, what was seen, and
+// the verdict. It is written after every run and read by show, compare and
+// whoever doubts a verdict.
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/oomlab/oomlab/internal/eviction"
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/oom"
+	"github.com/oomlab/oomlab/internal/oomreport"
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+// Schema is the version of the format. It changes when a reader of the old one
+// would misunderstand the new one.
+const Schema = "oomlab.dev/record/v1"
+
+// Record is one run of one scenario.
+type Record struct {
+	Schema         string              `json:"schema"`
+	Started        time.Time           `json:"started"`
+	ElapsedSeconds float64             `json:"elapsedSeconds"`
+	Lab            string              `json:"lab"`
+	Host           Host                `json:"host"`
+	Node           Node                `json:"node"`
+	Scenario       *scenarios.Scenario `json:"scenario"`
+
+	// Scores compares oom_score_adj and oom_score with the formulas.
+	Scores []Score `json:"scores"`
+	// Snapshot is every process of the node right before the pressure.
+	Snapshot oom.Snapshot `json:"snapshot"`
+	// Owners says whose the processes of the snapshot are, by pid.
+	Owners map[int]Owner `json:"owners"`
+	// Forecast is whom the kernel kills, by the model, from the snapshot alone.
+	Forecast *oom.Sequence `json:"forecast,omitempty"`
+	// EvictionForecast is whom the kubelet evicts, by the model.
+	EvictionForecast *eviction.Prediction `json:"evictionForecast,omitempty"`
+
+	Kills    []Kill    `json:"kills"`
+	Findings []Finding `json:"findings,omitempty"`
+	Sources  []Source  `json:"sources"`
+	// Before and After are the pods before the pressure and at the end.
+	Before []Pod `json:"podsBefore"`
+	After  []Pod `json:"podsAfter"`
+	// DaemonsBefore and DaemonsAfter are what must live through it all.
+	DaemonsBefore Daemons  `json:"daemonsBefore"`
+	DaemonsAfter  Daemons  `json:"daemonsAfter"`
+	Conditions    []string `json:"conditionsSeen,omitempty"`
+
+	Timeline []Event `json:"timeline"`
+	Claims   []Claim `json:"claims"`
+	Verdict  Verdict `json:"verdict"`
+}
+
+// Host is what a verdict may depend on.
+type Host struct {
+	Kernel        string    `json:"kernel"`
+	CPUs          int       `json:"cpus"`
+	MemTotal      mem.Bytes `json:"memTotalBytes"`
+	SwapTotal     mem.Bytes `json:"swapTotalBytes"`
+	CgroupVersion int       `json:"cgroupVersion"`
+	THP           string    `json:"transparentHugepage,omitempty"`
+	LRUGen        string    `json:"lruGen,omitempty"`
+	// LowestAdj is the lowest oom_score_adj that a process may be given here:
+	// -1000, or what the missing CAP_SYS_RESOURCE leaves.
+	LowestAdj int `json:"lowestOOMScoreAdj"`
+	// LowestAdjProof says how that was probed.
+	LowestAdjProof string `json:"lowestOOMScoreAdjProof"`
+}
+
+// Node is the node a scenario ran on.
+type Node struct {
+	Name     string    `json:"name"`
+	Capacity mem.Bytes `json:"capacityBytes"`
+	// Cgroup is the node's own memory cgroup, Kubepods the one of its pods.
+	Cgroup   string            `json:"cgroup"`
+	Kubepods string            `json:"kubepods"`
+	Versions map[string]string `json:"versions,omitempty"` // kubelet, containerd, runc, kind, engine
+}
+
+// Owner says whose a process or cgroup is.
+type Owner struct {
+	Workload  string `json:"workload,omitempty"`
+	Pod       string `json:"pod,omitempty"`
+	Container string `json:"container,omitempty"`
+	// Level is the cgroup's: container, pod, kubepods, node; "outside" where it
+	// is not on the node at all.
+	Level qos.Level `json:"level"`
+}
+
+// String names the owner as people do.
+func (o Owner) String() string {
+	switch {
+	case o.Container != "" && o.Container != o.Workload:
+		return o.Pod + "/" + o.Container
+	case o.Pod != "":
+		return o.Pod
+	}
+	return "the " + string(o.Level) + " cgroup"
+}
+
+// Score is one process's scores, by formula and as observed: two facts.
+type Score struct {
+	Owner     Owner  `json:"owner"`
+	When      string `json:"when"` // settled, restarted
+	PID       int    `json:"pid"`
+	QoSClass  string `json:"qosClass"`
+	Formula   int    `json:"oomScoreAdjByFormula"`
+	Observed  int    `json:"oomScoreAdjObserved"`
+	InPod     *int   `json:"oomScoreAdjReadInPod,omitempty"`
+	OOMScore  int    `json:"oomScoreObserved"`
+	OOMModel  int    `json:"oomScoreByFormula"`
+	OOMInPod  *int   `json:"oomScoreReadInPod,omitempty"`
+	Explained string `json:"explained,omitempty"` // why Formula and Observed differ, if a probe knows
+}
+
+// Kill is one process that the OOM killer killed, put together from every
+// source that saw it.
+type Kill struct {
+	// Order is the kill's place in the kernel's sequence, from 1.
+	Order int       `json:"order"`
+	Time  time.Time `json:"time"`
+	PID   int       `json:"pid"`
+	Name  string    `json:"name"`
+	Owner Owner     `json:"owner"`
+	// OOMCgroup ran out, TaskCgroup was the victim's. Both are empty where the
+	// kernel's report was suppressed by its rate limit.
+	OOMCgroup   string    `json:"oomCgroup,omitempty"`
+	TaskCgroup  string    `json:"taskCgroup,omitempty"`
+	OOMLevel    qos.Level `json:"oomLevel,omitempty"`
+	OOMScoreAdj int       `json:"oomScoreAdj"`
+	// Freed is what the victim held: anonymous, file and shared resident memory.
+	Freed mem.Bytes `json:"freedBytes"`
+	// Group says that it died because memory.oom.group is set.
+	Group bool `json:"group,omitempty"`
+	// Uncharged is when the victim's memory was seen to be given back.
+	Uncharged *time.Time `json:"uncharged,omitempty"`
+	// Sources are the witnesses: kmsg, trace, cgroup, runtime.
+	Sources []string `json:"sources"`
+	// Report is the kernel's own, with its table.
+	Report *oomreport.Report `json:"report,omitempty"`
+}
+
+// Finding is something that a reader must know and no claim is about, such as
+// sources that disagree. Names are documented in docs/evidence.md.
+type Finding struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Source says how well one source of evidence could see.
+type Source struct {
+	Name string `json:"name"`
+	// Lost is the number of records that the source dropped.
+	Lost  uint64 `json:"lost"`
+	Error string `json:"error,omitempty"` // why the source was not available
+}
+
+// Pod is a pod as its runtime tells.
+type Pod struct {
+	Name       string      `json:"name"`
+	Workload   string      `json:"workload"`
+	UID        string      `json:"uid"`
+	Node       string      `json:"node"`
+	QoSClass   string      `json:"qosClass"`
+	Phase      string      `json:"phase"`
+	Reason     string      `json:"reason,omitempty"`
+	Message    string      `json:"message,omitempty"`
+	Containers []Container `json:"containers"`
+}
+
+// Container is the state of a container.
+type Container struct {
+	Name         string       `json:"name"`
+	ID           string       `json:"id"`
+	RestartCount int          `json:"restartCount"`
+	Running      bool         `json:"running"`
+	Ended        *Termination `json:"ended,omitempty"` // the last time it ended
+}
+
+// Termination says how a container ended. Its times have a resolution of one
+// second, so that they order nothing.
+type Termination struct {
+	Reason   string    `json:"reason"`
+	ExitCode int       `json:"exitCode"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"`
+}
+
+// Daemons are the node's own processes.
+type Daemons struct {
+	KubeletPID      int    `json:"kubeletPID,omitempty"`
+	KubeletStarted  string `json:"kubeletStarted,omitempty"` // ExecMainStartTimestampMonotonic
+	KubeletRestarts int    `json:"kubeletRestarts"`          // systemd's NRestarts
+	Ready           bool   `json:"ready"`
+	// OtherRestarts are container restarts of system pods, cluster-wide.
+	OtherRestarts int `json:"systemPodRestarts"`
+	// FreshPod says that a new pod started after the pressure; nil: not tried.
+	FreshPod *bool `json:"freshPodStarted,omitempty"`
+}
+
+// Event is a line of the story.
+type Event struct {
+	AtSeconds float64 `json:"atSeconds"`
+	Step      string  `json:"step"`
+	Text      string  `json:"text"`
+}
+
+// Verdict is the answer to a claim or to a scenario.
+type Verdict string
+
+// The verdicts.
+const (
+	Pass         Verdict = "pass"
+	Fail         Verdict = "fail"
+	Inconclusive Verdict = "inconclusive" // the evidence does not decide
+	Unsupported  Verdict = "unsupported"  // the host can't do it, as probed
+)
+
+// Claim is one statement that was judged.
+type Claim struct {
+	Name     string   `json:"name"`
+	Verdict  Verdict  `json:"verdict"`
+	Sentence string   `json:"sentence"`
+	Evidence []string `json:"evidence,omitempty"`
+}
+
+// Write writes r as indented JSON.
+func (r *Record) Write(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(r); err != nil {
+		return fmt.Errorf("write run record: %w", err)
+	}
+	return nil
+}
+
+// Read reads a record that Write wrote.
+func Read(rd io.Reader) (*Record, error) {
+	r := new(Record)
+	if err := json.NewDecoder(rd).Decode(r); err != nil {
+		return nil, fmt.Errorf("read run record: %w", err)
+	}
+	if r.Schema != Schema {
+		return nil, fmt.Errorf("read run record: schema %q: this oomlab reads %s", r.Schema, Schema)
+	}
+	return r, nil
+}
