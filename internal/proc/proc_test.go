@@ -1,0 +1,73 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestRunExplainsFailure(t *testing.T) {
+	err := Run(Command(t.Context(), "sh", "-c", "echo no such luck >&2; exit 3"))
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		t.Fatalf("err = %v, want exit code 3", err)
+	}
+	for _, want := range []string{"sh -c", "no such luck"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("err = %q, want %q in it", err, want)
+		}
+	}
+}
+
+func TestOutput(t *testing.T) {
+	out, err := Output(Command(t.Context(), "sh", "-c", "echo data; echo noise >&2"))
+	if string(out) != "data\n" || err != nil {
+		t.Errorf("Output = %q, %v", out, err)
+	}
+}
+
+// A grandchild is what a plain exec.CommandContext would leave behind.
+func TestCancelEndsTheWholeGroup(t *testing.T) {
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- Run(Command(ctx, "sh", "-c", "sleep 60 & echo $! >"+pidFile+".new; mv "+pidFile+".new "+pidFile+"; wait"))
+	}()
+	pid := 0
+	for deadline := time.Now().Add(10 * time.Second); pid == 0; {
+		if text, err := os.ReadFile(pidFile); err == nil {
+			if pid, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the program did not start")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("a cancelled program reported success")
+	}
+	for deadline := time.Now().Add(10 * time.Second); running(pid); {
+		if time.Now().After(deadline) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			t.Fatal("the grandchild is still running")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// running is false for a zombie too: who reaps an orphan is up to the machine.
+func running(pid int) bool {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
