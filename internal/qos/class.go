@@ -17,7 +17,7 @@ func ClassOf(p Pod, v Version) Class {
 func classPerContainer(p Pod) Class {
 	// PodLevelResourcesFixKubeletQOSClass: an empty spec.resources no longer
 	// decides.
-	if p.Resources != nil && *p.Resources != (Requirements{}) {
+	if p.hasPodLevel() {
 		return p.Resources.class()
 	}
 	class := Class("")

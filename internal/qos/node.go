@@ -16,6 +16,8 @@ type Node struct {
 	Capacity mem.Bytes `json:"capacityBytes"`
 	// SwapCapacity is SwapTotal of /proc/meminfo.
 	SwapCapacity mem.Bytes `json:"swapCapacityBytes,omitempty"`
+	// PageSize is the page size of the machine; 0 is 4 KiB.
+	PageSize mem.Bytes `json:"pageSizeBytes,omitempty"`
 	// Limit is memory.max of the cgroup that a kind node runs in. Absent and
 	// Max both say that there is none.
 	Limit mem.Limit `json:"limitBytes,omitzero"`

@@ -1,5 +1,7 @@
 package qos
 
+import "github.com/oomlab/oomlab/internal/mem"
+
 // PodRequest returns what the kubelet takes as the pod's memory and CPU
 // request: the pod-level one where it is set, else what its containers need at
 // their busiest, plus the overhead (PodRequests, component-helpers/resource).
@@ -9,6 +11,35 @@ func (p Pod) PodRequest(v Version) Resources {
 		sum = sum.overriddenBy(p.Resources.Requests)
 	}
 	return sum.plus(p.Overhead)
+}
+
+// EvictionRequest returns the memory request that the kubelet's eviction
+// subtracts from a pod's usage. It is not PodRequest: overhead counts only on
+// top of a request, any pod-level resource hides the containers' requests, and
+// up to 1.33 sidecars were not added (GetResourceRequestQuantity,
+// pkg/api/v1/resource).
+func (p Pod) EvictionRequest(v Version) mem.Bytes {
+	var request mem.Bytes
+	switch {
+	case v < 34:
+		var first mem.Bytes
+		for _, c := range p.Containers {
+			if c.Kind == Regular {
+				request += c.Requests.Memory
+			} else {
+				first = max(first, c.Requests.Memory)
+			}
+		}
+		request = max(request, first)
+	case p.hasPodLevel():
+		request = p.Resources.Requests.Memory
+	default:
+		request = p.containerSum(requestsOf).Memory
+	}
+	if request > 0 {
+		request += p.Overhead.Memory
+	}
+	return request
 }
 
 // podLimit is the same for limits; overhead is added only to a limit that
