@@ -49,6 +49,8 @@ type Prediction struct {
 	// Candidates are ranked: most points first, equal points last-walked first.
 	Candidates []Candidate `json:"candidates"`
 	Excluded   []Excluded  `json:"excluded,omitempty"`
+	// Caveats say where the model is not sure of its own rules.
+	Caveats []string `json:"caveats,omitempty"`
 }
 
 // TotalPages is the size of the domain, by which oom_score_adj is scaled.
@@ -86,7 +88,10 @@ type Candidate struct {
 
 	OOMScoreAdj int       `json:"oomScoreAdj"`
 	AdjPages    mem.Pages `json:"adjPages"` // oomScoreAdj * (totalPages/1000)
-	Points      mem.Pages `json:"points"`
+	// Origin marks a process in swapoff or KSM unmerge. It has the highest
+	// number that there is (LONG_MAX) for points, whatever its size.
+	Origin bool      `json:"origin,omitempty"`
+	Points mem.Pages `json:"points"`
 	// Low and High bound the points that the kernel may compute, given the
 	// error of its counters. They are equal to Points where that is zero.
 	Low  mem.Pages `json:"lowPoints"`

@@ -1,6 +1,12 @@
 package oom
 
-import "github.com/oomlab/oomlab/internal/mem"
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/oomlab/oomlab/internal/mem"
+)
 
 // Pressure says how memory runs out: one process, the grower, takes all that
 // is free, and again after each kill.
@@ -11,8 +17,9 @@ type Pressure struct {
 	Peak mem.Pages `json:"peakPages,omitempty"`
 	// Kills is after how many steps to stop. 0: when the grower stops or dies.
 	Kills int `json:"kills,omitempty"`
-	// Restart is the resident memory of the process that takes the place of a
-	// victim: a restarted container. 0: nothing comes back.
+	// Restart is the resident memory of the process that takes the place of
+	// each victim, as in a restarted container; it needs Kills. 0: nothing
+	// comes back.
 	Restart mem.Pages `json:"restartPages,omitempty"`
 }
 
@@ -23,14 +30,135 @@ type Sequence struct {
 	End string `json:"end"`
 }
 
-// Step is one kill of a Sequence. A step after one that is not OutcomeVictim
-// holds only if that one went by the rule.
+// Step is one kill of a Sequence. After a step that is a tie or undetermined
+// the sequence goes on with the victim that the rule names, so what follows is
+// only as certain as that step.
 type Step struct {
 	Prediction
 	// Growth is what the grower took before this step.
 	Growth mem.Pages `json:"growthPages"`
 	// GrowerRSS is the resident memory of the grower in this step.
 	GrowerRSS mem.Pages `json:"growerRSSPages"`
-	// Freed is what the kill gave back.
+	// Freed is what the kill gave back, all processes of a group together.
 	Freed mem.Pages `json:"freedPages"`
+}
+
+// PredictSequence says whom the kernel kills, one after the other, under p. The
+// domain of each step is the limit that the grower meets first, or the whole
+// machine where less is available than up to any limit.
+//
+// It takes a kill to give back all that the victim held, page tables included.
+// Room in swap is not modelled, and a caveat says so where there is any.
+func PredictSequence(s Snapshot, p Pressure) (Sequence, error) {
+	if err := s.Validate(); err != nil {
+		return Sequence{}, err
+	}
+	if p.Restart > 0 && p.Kills == 0 {
+		return Sequence{}, errors.New("restartPages is set: set kills too, or victims come back for ever")
+	}
+	if s.find(p.Grower) < 0 {
+		return Sequence{}, fmt.Errorf("grower: the snapshot has no task %d", p.Grower)
+	}
+	s.Cgroups, s.Tasks = slices.Clone(s.Cgroups), slices.Clone(s.Tasks)
+	var seq Sequence
+	for p.Kills == 0 || len(seq.Steps) < p.Kills {
+		grower := &s.Tasks[s.find(p.Grower)]
+		room, d, err := s.room(grower.Cgroup)
+		if err != nil {
+			return Sequence{}, err
+		}
+		if p.Peak > 0 && grower.RSS()+room >= p.Peak {
+			seq.End = "the grower reaches its peak"
+			return seq, nil
+		}
+		grower.Anon += room
+		s.use(grower.Cgroup, room, 0)
+		step := Step{Growth: room, GrowerRSS: grower.RSS()}
+		if step.Prediction, err = Predict(s, d, p.Grower); err != nil {
+			return Sequence{}, err
+		}
+		if s.Kernel.Swap > 0 {
+			step.Caveats = append(step.Caveats, "the machine has swap: memory that moves there delays this kill")
+		}
+		step.Freed = s.kill(step.Prediction, p.Restart)
+		seq.Steps = append(seq.Steps, step)
+		switch {
+		case step.Victim == 0:
+			seq.End = step.Reason
+			return seq, nil
+		case slices.Contains(step.Kills, p.Grower):
+			seq.End = "the grower is killed"
+			return seq, nil
+		}
+	}
+	seq.End = "as many kills as asked for"
+	return seq, nil
+}
+
+// room returns how many pages can be charged to the memory cgroup at path
+// before something runs out of memory, and what does.
+func (s *Snapshot) room(path string) (room mem.Pages, d Domain, err error) {
+	known := s.Available != nil
+	if known {
+		room, d = *s.Available, Global
+	}
+	t := newTree(s.Cgroups)
+	for c := range t.counters(t.nearest(path), s.Kernel) {
+		free := max(0, c.free+s.Cgroups[c.cgroup].Reclaimable.Pages(s.Kernel.PageSize))
+		if !known || free < room {
+			room, d, known = free, Memcg(s.Cgroups[c.cgroup].Path), true
+		}
+	}
+	if !known {
+		return 0, d, fmt.Errorf("%s: %w: no limit holds here; say in availablePages what the machine has left", path, ErrDomain)
+	}
+	return room, d, nil
+}
+
+// use adds memory and swap to the usage of the cgroup at path and of those
+// above it, and takes the memory from the machine.
+func (s *Snapshot) use(path string, memory, swap mem.Pages) {
+	t := newTree(s.Cgroups)
+	for a := range t.ancestors(t.nearest(path)) {
+		// A victim's rss may exceed what its cgroup pays for: shared pages are
+		// charged to whoever touched them first.
+		c := &s.Cgroups[a]
+		c.Usage = max(0, c.Usage+memory.Bytes(s.Kernel.PageSize))
+		c.SwapUsage = max(0, c.SwapUsage+swap.Bytes(s.Kernel.PageSize))
+	}
+	if s.Available != nil {
+		left := max(0, *s.Available-memory)
+		s.Available = &left
+	}
+}
+
+// kill removes the processes that p kills and returns what they held in
+// memory. A new process of restart pages, with a made-up pid, takes the place
+// of the victim.
+func (s *Snapshot) kill(p Prediction, restart mem.Pages) (freed mem.Pages) {
+	for _, pid := range p.Kills {
+		i := s.find(pid)
+		t := s.Tasks[i]
+		held := t.RSS() + t.PageTables.Pages(s.Kernel.PageSize)
+		freed += held
+		s.use(t.Cgroup, -held, -t.Swap)
+		s.Tasks = slices.Delete(s.Tasks, i, i+1)
+		if pid != p.Victim || restart == 0 {
+			continue
+		}
+		again := Task{
+			PID: t.PID + 1, Order: t.Order + 1, Threads: t.Threads,
+			Name: t.Name, Cgroup: t.Cgroup, OOMScoreAdj: t.OOMScoreAdj, Anon: restart,
+		}
+		for _, other := range s.Tasks {
+			again.PID, again.Order = max(again.PID, other.PID+1), max(again.Order, other.Order+1)
+		}
+		s.Tasks = append(s.Tasks, again)
+		s.use(again.Cgroup, restart, 0)
+	}
+	return freed
+}
+
+func (s *Snapshot) find(pid int) int {
+	return slices.IndexFunc(s.Tasks, func(t Task) bool { return t.PID == pid })
 }

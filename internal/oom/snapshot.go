@@ -12,8 +12,13 @@ type Snapshot struct {
 	Kernel  Kernel    `json:"kernel"`
 	Cgroups []Cgroup  `json:"cgroups,omitempty"`
 	Tasks   []Task    `json:"tasks"`
-	// FromReport says that the tasks are the table of an OOM report: the
-	// counters as the kernel itself read them, not as /proc shows them.
+	// Available is what the whole machine can still hand out, MemAvailable of
+	// /proc/meminfo. Only PredictSequence looks at it. nil: not known.
+	Available *mem.Pages `json:"availablePages,omitempty"`
+	// FromReport says that the tasks are the table of an OOM report. Then all
+	// of them belong to the domain, Order is the row, which is the order of the
+	// kernel's walk, and the counters are free of error: they are what the
+	// kernel itself read.
 	FromReport bool `json:"fromReport,omitempty"`
 }
 

@@ -1,0 +1,239 @@
+package oom
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/oomlab/oomlab/internal/mem"
+)
+
+// Predict says whom the kernel kills when d runs out of memory, as
+// out_of_memory() decides. The trigger is the pid of the process whose
+// allocation failed, 0 if unknown; it matters only with
+// vm.oom_kill_allocating_task and when it is itself dying.
+//
+// Predict fails on a snapshot that Validate refuses and on a domain that can't
+// run out of memory (ErrDomain).
+func Predict(s Snapshot, d Domain, trigger int) (Prediction, error) {
+	if err := s.Validate(); err != nil {
+		return Prediction{}, err
+	}
+	total, err := s.TotalPages(d)
+	if err != nil {
+		return Prediction{}, err
+	}
+	o := oom{Snapshot: s, domain: d, tree: newTree(s.Cgroups)}
+	o.tasks = o.walk()
+	p := Prediction{Domain: d, TotalPages: total, Caveats: s.caveats()}
+	dying := o.evaluate(&p)
+	o.decide(&p, trigger, dying)
+	if p.Victim != 0 {
+		p.Group = o.group(p.Victim)
+		p.Kills = []int{p.Victim}
+		if p.Group != nil {
+			p.Kills = p.Group.PIDs
+		}
+	}
+	return p, nil
+}
+
+// oom is one event: a domain of a snapshot that ran out of memory.
+type oom struct {
+	Snapshot
+	domain Domain
+	tree   tree
+	tasks  []int // indices of the domain's tasks in the order of the kernel's walk
+}
+
+// walk returns the tasks of the domain in the order in which the kernel
+// evaluates them: all tasks as they were created (for_each_process), or
+// those of a memory cgroup, then those of its descendants in pre-order
+// (mem_cgroup_scan_tasks).
+func (o oom) walk() []int {
+	byCgroup := o.domain.Constraint == ConstraintMemcg && !o.FromReport
+	type place struct{ task, rank int }
+	places := make([]place, 0, len(o.Tasks))
+	for i, t := range o.Tasks {
+		rank := 0
+		if byCgroup {
+			if !isWithin(t.Cgroup, o.domain.Path) {
+				continue
+			}
+			rank = o.tree.rank[o.tree.nearest(t.Cgroup)]
+		}
+		places = append(places, place{i, rank})
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		s, t := &o.Tasks[a.task], &o.Tasks[b.task]
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(s.Order, t.Order), cmp.Compare(s.PID, t.PID))
+	})
+	tasks := make([]int, len(places))
+	for i, p := range places {
+		tasks[i] = p.task
+	}
+	return tasks
+}
+
+// evaluate fills in p's candidates, ranked, and the excluded tasks. It returns
+// the pids of earlier victims that are still dying. It follows
+// oom_evaluate_task().
+func (o oom) evaluate(p *Prediction) (dying []int) {
+	candidates := make([]Candidate, 0, len(o.tasks))
+	for _, i := range o.tasks {
+		t := o.Tasks[i]
+		reason := t.unkillable()
+		switch {
+		case t.GlobalInit || t.Kthread:
+		case !o.reaches(t):
+			reason = "confined to other memory nodes"
+		case t.Victim && t.OOMSkip:
+			reason = "an earlier victim, already reaped"
+		case t.Victim:
+			reason = "an earlier victim, still dying"
+			dying = append(dying, t.PID)
+		case t.Origin:
+			reason = ""
+		}
+		if reason != "" {
+			p.Excluded = append(p.Excluded, Excluded{PID: t.PID, Name: t.Name, Reason: reason})
+			continue
+		}
+		candidates = append(candidates, o.Kernel.candidate(t, p.TotalPages.Pages, !o.FromReport))
+	}
+	p.Candidates = rank(candidates)
+	return dying
+}
+
+// rank sorts candidates, given in the order of the walk, by descending points.
+// select_bad_process() keeps a later task of equal points, so those come first.
+func rank(walked []Candidate) []Candidate {
+	order := make([]int, len(walked))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(walked[b].Points, walked[a].Points), cmp.Compare(b, a))
+	})
+	ranked := make([]Candidate, len(walked))
+	for i, w := range order {
+		ranked[i] = walked[w]
+	}
+	return ranked
+}
+
+// reaches reports whether killing t may free memory that the allocation can
+// use: oom_cpuset_eligible(). A memory cgroup does not ask.
+func (o oom) reaches(t Task) bool {
+	if o.domain.Constraint == ConstraintMemcg || len(o.domain.Nodes) == 0 || len(t.Nodes) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(t.Nodes, func(n int) bool { return slices.Contains(o.domain.Nodes, n) })
+}
+
+// decide sets the outcome, in the order of the checks of out_of_memory().
+func (o oom) decide(p *Prediction, trigger int, dying []int) {
+	allocating, known := o.task(trigger)
+	memcg := o.domain.Constraint == ConstraintMemcg
+	switch {
+	case known && allocating.Victim:
+		p.Outcome, p.Reason = OutcomeAborted, "the allocating process is itself dying and may use the reserves"
+	case o.Kernel.PanicOnOOM == 2, o.Kernel.PanicOnOOM == 1 && o.domain.Constraint == ConstraintNone:
+		p.Outcome, p.Reason = OutcomePanic, fmt.Sprintf("vm.panic_on_oom is %d", o.Kernel.PanicOnOOM)
+	case !memcg && o.Kernel.KillAllocatingTask && !known:
+		p.Outcome, p.Reason = OutcomeUndetermined, "vm.oom_kill_allocating_task is set and the allocating process is not known"
+	case !memcg && o.Kernel.KillAllocatingTask && o.mayKillAllocating(allocating):
+		p.Outcome, p.Reason = OutcomeKillAllocating, "vm.oom_kill_allocating_task is set"
+		p.Victim = trigger
+	case len(dying) > 0:
+		p.Outcome, p.Reason = OutcomeAborted, fmt.Sprintf("pid %d, an earlier victim, is still dying", dying[0])
+	case len(p.Candidates) == 0 && memcg:
+		p.Outcome, p.Reason = OutcomeNone, "no process of the cgroup may be killed"
+	case len(p.Candidates) == 0:
+		p.Outcome, p.Reason = OutcomePanic, "no process may be killed"
+	default:
+		p.choose()
+	}
+}
+
+// mayKillAllocating is the condition of vm.oom_kill_allocating_task. Unlike
+// the choice by badness it does not spare a task in vfork or already reaped.
+func (o oom) mayKillAllocating(t Task) bool {
+	return !t.NoMM && !t.GlobalInit && !t.Kthread && o.reaches(t) && t.OOMScoreAdj != OOMScoreAdjMin
+}
+
+func (o oom) task(pid int) (Task, bool) {
+	i := slices.IndexFunc(o.Tasks, func(t Task) bool { return t.PID == pid })
+	if i < 0 {
+		return Task{}, false
+	}
+	return o.Tasks[i], true
+}
+
+// choose takes the first of the ranked candidates as the victim and says how
+// sure that is.
+func (p *Prediction) choose() {
+	victim := p.Candidates[0]
+	p.Victim = victim.PID
+	p.Outcome, p.Reason = OutcomeVictim, "the most points"
+	if len(p.Candidates) == 1 {
+		p.Reason = "the only candidate"
+		return
+	}
+	second := p.Candidates[1]
+	p.Margin = saturatingSub(victim.Points, second.Points)
+	p.CounterError = saturatingSub(victim.Points, victim.Low) + saturatingSub(second.High, second.Points)
+	for _, c := range p.Candidates[1:] {
+		switch {
+		case c.High < victim.Low:
+			continue
+		case c.Low == c.High && victim.Low == victim.High:
+			if p.Outcome != OutcomeUndetermined {
+				p.Outcome, p.Reason = OutcomeTie, "equal points: the last one walked is killed"
+			}
+		default:
+			p.Outcome, p.Reason = OutcomeUndetermined, "the lead is within the error of the kernel's counters"
+		}
+		p.Rivals = append(p.Rivals, c.PID)
+	}
+}
+
+// saturatingSub returns a-b for a >= b, or the largest number of pages.
+func saturatingSub(a, b mem.Pages) mem.Pages {
+	if b < 0 && a > math.MaxInt64+b {
+		return math.MaxInt64
+	}
+	return a - b
+}
+
+// group returns the memory cgroup that is killed together with the victim:
+// the highest with memory.oom.group from the victim's up to the domain's, or
+// up to the root (mem_cgroup_get_oom_group). nil if there is none.
+func (o oom) group(victim int) *Group {
+	if o.Kernel.CgroupVersion != 2 || o.FromReport {
+		return nil
+	}
+	v, _ := o.task(victim)
+	highest := none
+	for i := range o.tree.ancestors(o.tree.nearest(v.Cgroup)) {
+		if o.Cgroups[i].OOMGroup {
+			highest = i
+		}
+		if o.domain.Constraint == ConstraintMemcg && o.Cgroups[i].Path == o.domain.Path {
+			break
+		}
+	}
+	if highest == none {
+		return nil
+	}
+	g := &Group{Path: o.Cgroups[highest].Path, PIDs: []int{victim}}
+	for _, i := range o.tasks { // oom_kill_memcg_member()
+		t := o.Tasks[i]
+		spared := t.OOMScoreAdj == OOMScoreAdjMin || t.GlobalInit || t.Kthread || t.NoMM
+		if t.PID != victim && !spared && isWithin(t.Cgroup, g.Path) {
+			g.PIDs = append(g.PIDs, t.PID)
+		}
+	}
+	return g
+}
