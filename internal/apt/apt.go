@@ -27,19 +27,34 @@ var ErrRefused = errors.New("packages are missing")
 // it. It returns an error wrapping ErrRefused where the user forbade it, is not
 // root, or the machine has no apt.
 func Ensure(ctx context.Context, out io.Writer, packages ...string) error {
-	return host{
-		noInstall: os.Getenv(NoInstallEnv) != "" && os.Getenv(NoInstallEnv) != "0",
-		root:      os.Geteuid() == 0,
-		look:      func(name string) bool { _, err := exec.LookPath(name); return err == nil },
-		run:       run,
-	}.ensure(ctx, out, packages)
+	forbidden := ""
+	if v := os.Getenv(NoInstallEnv); v != "" && v != "0" {
+		forbidden = NoInstallEnv + " is set"
+	}
+	return thisHost(forbidden).ensure(ctx, out, packages)
+}
+
+// Check is Ensure without installing anything: where packages are missing its
+// error wraps ErrRefused.
+func Check(ctx context.Context, packages ...string) error {
+	return thisHost("nothing is installed by a check").ensure(ctx, io.Discard, packages)
 }
 
 // host is what Ensure asks of the machine; tests replace it.
 type host struct {
-	noInstall, root bool
-	look            func(name string) bool
-	run             func(ctx context.Context, argv ...string) (string, error)
+	forbidden string // why nothing may be installed, or ""
+	root      bool
+	look      func(name string) bool
+	run       func(ctx context.Context, argv ...string) (string, error)
+}
+
+func thisHost(forbidden string) host {
+	return host{
+		forbidden: forbidden,
+		root:      os.Geteuid() == 0,
+		look:      func(name string) bool { _, err := exec.LookPath(name); return err == nil },
+		run:       run,
+	}
 }
 
 func (h host) ensure(ctx context.Context, out io.Writer, packages []string) error {
@@ -59,8 +74,8 @@ func (h host) ensure(ctx context.Context, out io.Writer, packages []string) erro
 	switch {
 	case !hasApt:
 		return fmt.Errorf("%w: %s: this is neither Debian nor Ubuntu: install them with its own package manager", ErrRefused, names)
-	case h.noInstall:
-		return fmt.Errorf("%w: %s is set: run: %s", ErrRefused, NoInstallEnv, command)
+	case h.forbidden != "":
+		return fmt.Errorf("%w: %s: run: %s", ErrRefused, h.forbidden, command)
 	case !h.root:
 		return fmt.Errorf("%w: only root can install them: run: sudo %s", ErrRefused, command)
 	}

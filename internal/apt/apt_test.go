@@ -66,7 +66,7 @@ func TestEnsureRefusesAndSaysWhatToRun(t *testing.T) {
 		change func(*host)
 		want   string
 	}{
-		"forbidden":  {func(h *host) { h.noInstall = true }, "OOMLAB_NO_INSTALL is set: run: apt-get install --no-install-recommends runc"},
+		"forbidden":  {func(h *host) { h.forbidden = "not today" }, "not today: run: apt-get install --no-install-recommends runc"},
 		"not root":   {func(h *host) { h.root = false }, "run: sudo apt-get install --no-install-recommends runc"},
 		"not Debian": {func(h *host) { h.look = func(string) bool { return false } }, "its own package manager"},
 	}

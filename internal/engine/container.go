@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/oomlab/oomlab/internal/mem"
+)
+
+// Label is on every container that oomlab itself starts; its value says what
+// for. Those that kind starts have kind's labels.
+const Label = "dev.oomlab"
+
+// Container is a container as the engine lists it.
+type Container struct {
+	ID   string // in full
+	Name string
+}
+
+// call runs the engine's program and returns its standard output.
+func (e *Engine) call(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
+	return e.run(ctx, invocation{argv: append([]string{e.Name}, args...), env: e.env, stdin: stdin})
+}
+
+// HasImage reports whether the engine has an image of this name.
+func (e *Engine) HasImage(ctx context.Context, ref string) (bool, error) {
+	out, err := e.call(ctx, nil, "images", "--quiet", ref)
+	return strings.TrimSpace(out) != "", err
+}
+
+// Load loads the images of an archive that docker save or podman save could
+// have written.
+func (e *Engine) Load(ctx context.Context, path string) error {
+	_, err := e.call(ctx, nil, "load", "--quiet", "--input", path)
+	return err
+}
+
+// Pull fetches an image from its registry.
+func (e *Engine) Pull(ctx context.Context, ref string) error {
+	_, err := e.call(ctx, nil, "pull", "--quiet", ref)
+	return err
+}
+
+// RemoveImage removes an image if the engine has it.
+func (e *Engine) RemoveImage(ctx context.Context, ref string) error {
+	if has, err := e.HasImage(ctx, ref); !has || err != nil {
+		return err
+	}
+	_, err := e.call(ctx, nil, "rmi", ref)
+	return err
+}
+
+// UpdateMemory limits a running container to size, without swap.
+func (e *Engine) UpdateMemory(ctx context.Context, container string, size mem.Bytes) error {
+	_, err := e.call(ctx, nil, "update", "--memory", bytesArg(size), "--memory-swap", bytesArg(size), container)
+	return err
+}
+
+func bytesArg(b mem.Bytes) string { return strconv.FormatInt(int64(b), 10) }
+
+// InitPID returns the first process of a running container, as the host numbers
+// it.
+func (e *Engine) InitPID(ctx context.Context, container string) (int, error) {
+	out, err := e.call(ctx, nil, "container", "inspect", "--format", "{{.State.Pid}}", container)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil || pid <= 0 {
+		return 0, fmt.Errorf("find first process of container %s: it is not running (pid %q)", container, strings.TrimSpace(out))
+	}
+	return pid, nil
+}
+
+// Exec runs a command in a running container, as root with all the container's
+// privileges, and returns its standard output.
+func (e *Engine) Exec(ctx context.Context, container string, argv ...string) (string, error) {
+	return e.call(ctx, nil, append([]string{"exec", "--privileged", container}, argv...)...)
+}
+
+// Containers lists the containers, running or not, that have a label: "key" or
+// "key=value".
+func (e *Engine) Containers(ctx context.Context, label string) ([]Container, error) {
+	out, err := e.call(ctx, nil, "ps", "--all", "--no-trunc", "--filter", "label="+label,
+		"--format", "{{.ID}}\t{{.Names}}")
+	if err != nil {
+		return nil, err
+	}
+	return parseContainers(out)
+}
+
+func parseContainers(out string) ([]Container, error) {
+	var containers []Container
+	for line := range strings.Lines(out) {
+		id, name, ok := strings.Cut(strings.TrimSpace(line), "\t")
+		if !ok {
+			return nil, fmt.Errorf("list containers: line %q: want an id and a name", line)
+		}
+		containers = append(containers, Container{ID: id, Name: name})
+	}
+	return containers, nil
+}
+
+// Remove kills and removes containers with their anonymous volumes. One that is
+// absent is no error.
+func (e *Engine) Remove(ctx context.Context, containers ...string) error {
+	if len(containers) == 0 {
+		return nil
+	}
+	args := []string{"rm", "--force", "--volumes"}
+	if e.Name == "podman" {
+		args = append(args, "--time", "0") // it would give them ten seconds
+	}
+	_, err := e.call(ctx, nil, append(args, containers...)...)
+	return err
+}
