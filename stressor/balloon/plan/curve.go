@@ -2,7 +2,9 @@ package plan
 
 import (
 	"iter"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/oomlab/oomlab/internal/mem"
@@ -19,6 +21,8 @@ type Container struct {
 	// Machine is the memory of the machine. It only bounds the plan; no size
 	// is ever relative to it.
 	Machine mem.Limit
+	// Held is what the balloon holds of each kind when the plan begins.
+	Held map[Kind]mem.Bytes
 }
 
 // Curve is a plan with its sizes in bytes: the level of the balloon over the
@@ -26,6 +30,7 @@ type Container struct {
 // release takes as long as it takes, and while the balloon is paused.
 type Curve struct {
 	steps    []resolved
+	held     map[Kind]mem.Bytes
 	peak     mem.Bytes
 	duration time.Duration
 }
@@ -43,8 +48,8 @@ func (p Plan) Curve(c Container) (Curve, error) {
 	if err != nil {
 		return Curve{}, err
 	}
-	curve := Curve{steps: steps}
-	w := walker{plan: p, levels: map[Kind]mem.Bytes{}}
+	curve := Curve{steps: steps, held: maps.Clone(c.Held)}
+	w := walker{plan: p, levels: levelsOf(c.Held)}
 	w.walk(steps, func(s Segment) bool {
 		curve.duration = s.Start + min(s.Duration, Forever-s.Start)
 		curve.peak = max(curve.peak, w.total()-w.levels[s.Kind]+s.peak())
@@ -69,7 +74,7 @@ func (c Curve) Duration() time.Duration { return c.duration }
 // At returns the level at plan time t, all kinds together. Where steps that
 // take no plan time meet, it is the level after them.
 func (c Curve) At(t time.Duration) mem.Bytes {
-	levels := map[Kind]mem.Bytes{}
+	levels := levelsOf(c.held)
 	for s := range c.Segments() {
 		if s.Start > t {
 			break
@@ -82,9 +87,31 @@ func (c Curve) At(t time.Duration) mem.Bytes {
 // Segments yields the segments of the curve in order, repeats unrolled.
 func (c Curve) Segments() iter.Seq[Segment] {
 	return func(yield func(Segment) bool) {
-		w := walker{levels: map[Kind]mem.Bytes{}}
+		w := walker{levels: levelsOf(c.held)}
 		w.walk(c.steps, yield)
 	}
+}
+
+func levelsOf(held map[Kind]mem.Bytes) map[Kind]mem.Bytes {
+	levels := map[Kind]mem.Bytes{}
+	maps.Copy(levels, held)
+	return levels
+}
+
+// Share returns the curve that one of n equal parts of the balloon follows.
+func (c Curve) Share(n int) Curve {
+	return Curve{steps: share(c.steps, n), peak: c.peak / mem.Bytes(n), duration: c.duration}
+}
+
+func share(steps []resolved, n int) []resolved {
+	out := slices.Clone(steps)
+	for i := range out {
+		r := &out[i]
+		r.size, r.from, r.to = r.size/mem.Bytes(n), r.from/mem.Bytes(n), r.to/mem.Bytes(n)
+		r.Rate.Per *= time.Duration(n)
+		r.body = share(r.body, n)
+	}
+	return out
 }
 
 func (p Plan) resolve(steps []Step, c Container) ([]resolved, error) {

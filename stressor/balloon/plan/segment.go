@@ -61,20 +61,21 @@ func (s Segment) Touched(t time.Duration) mem.Bytes {
 	return s.rate.in(t)
 }
 
-// Pace is the highest speed at which the level moves, apart from jumps, as the
-// time in which it moves by amount. It is Forever where the level stays.
-func (s Segment) Pace(amount mem.Bytes) time.Duration {
+// Next returns the time after t, at most Duration, at which the level or the
+// touching has next moved by about amount, or jumps.
+func (s Segment) Next(t time.Duration, amount mem.Bytes) time.Duration {
+	next := s.Duration
+	after := func(d time.Duration) { next = min(next, t+min(d, Forever-t)) }
 	switch s.Verb {
-	case Ramp, Touch:
-		return s.rate.over(amount)
-	case Leak: // noise adds at most its own share to any second
-		return time.Duration(float64(s.rate.over(amount)) / (1 + s.noise))
+	case Ramp, Touch, Leak:
+		after(s.rate.over(amount))
 	case Saw:
-		return Rate{Amount: s.amount, Per: s.every}.over(amount)
+		after(Rate{Amount: s.amount, Per: s.every}.over(amount))
+		after(s.every - t%s.every)
 	case Stairs:
-		return s.every
+		after(s.every - t%s.every)
 	}
-	return Forever
+	return next
 }
 
 func (s Segment) peak() mem.Bytes {

@@ -1,0 +1,271 @@
+// Package balloon holds memory exactly as a plan says, outside the Go heap, and
+// reports what it does as JSON lines. It never touches anyone's oom_score_adj:
+// who dies is the kernel's decision alone.
+package balloon
+
+import (
+	"errors"
+	"time"
+
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/stressor/balloon/plan"
+)
+
+const (
+	// fillBatch is how much is faulted in at once: a pause takes effect within
+	// one batch, 1 or 2 ms.
+	fillBatch = 4 * mem.MiB
+	// paceBatch is how far the balloon lags behind a moving plan at most,
+	// unless that would mean to wake up more often than every minInterval.
+	paceBatch   = 256 * mem.KiB
+	minInterval = 2 * time.Millisecond
+)
+
+// Balloon is memory that one process holds.
+type Balloon struct {
+	Events    *Events
+	Commands  <-chan Command
+	Container plan.Container // what sizes in live plans are relative to
+	Threads   int            // how many threads fault the memory in; 0 and 1: this one
+	Dir       string         // where file, dirty and mapped memory has its files
+	TmpfsDir  string         // where tmpfs memory has its files
+
+	stores   map[plan.Kind]store
+	pool     *pool
+	pausedAt time.Time     // zero unless paused
+	paused   time.Duration // total of the pauses that ended
+}
+
+// store is the memory of one kind.
+type store interface {
+	// held returns the current level.
+	held() mem.Bytes
+	// granule is the unit in which the level moves.
+	granule() mem.Bytes
+	// grow and shrink move the level by a multiple of granule.
+	grow(by mem.Bytes) error
+	shrink(by mem.Bytes) error
+	// touch uses the bytes from offset on again, all of them held.
+	touch(offset, length mem.Bytes) error
+}
+
+// ErrTerminated says that a command asked the balloon to end.
+var ErrTerminated = errors.New("terminated")
+
+// replaced carries a live plan out of the plan that it replaces.
+type replaced struct{ curve plan.Curve }
+
+func (replaced) Error() string { return "replaced by another plan" }
+
+// Run carries out c to its end, and every live plan that replaces it. After a
+// live plan's end it waits for the next command.
+func (b *Balloon) Run(c plan.Curve) error {
+	live := false
+	for {
+		err := b.carryOut(c)
+		for live && err == nil {
+			err = b.handle(<-b.Commands)
+		}
+		var next replaced
+		if !errors.As(err, &next) {
+			return err
+		}
+		live, c = true, next.curve
+	}
+}
+
+// WaitForStart blocks until a start command. The plan to begin with is c, or
+// the live plan that has replaced it by then.
+func (b *Balloon) WaitForStart(c plan.Curve) (plan.Curve, error) {
+	for command := range b.Commands {
+		if command.Verb == Start || command.Verb == Resume {
+			break
+		}
+		err := b.handle(command)
+		var next replaced
+		if errors.As(err, &next) {
+			c = next.curve
+		} else if err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func (b *Balloon) carryOut(c plan.Curve) error {
+	for s := range c.Segments() {
+		if s.Verb == plan.Hold || s.Verb == plan.Touch {
+			b.event("holding", s)
+		}
+		if err := b.segment(s); err != nil {
+			return err
+		}
+		if s.Verb != plan.Hold && s.Verb != plan.Touch {
+			b.event("reached", s)
+		}
+	}
+	return nil
+}
+
+// segment follows s until its end is reached.
+func (b *Balloon) segment(s plan.Segment) error {
+	st, err := b.store(s.Kind)
+	if err != nil {
+		return err
+	}
+	start, pausedBefore := time.Now(), b.paused
+	elapsed := func() time.Duration { return time.Since(start) - (b.paused - pausedBefore) }
+	var touched mem.Bytes
+	for {
+		t := min(elapsed(), s.Duration)
+		if st != nil {
+			if err := b.moveTo(st, s.At(t)); err != nil {
+				return err
+			}
+			if touched, err = b.touchTo(st, s, touched, s.Touched(t)); err != nil {
+				return err
+			}
+		}
+		if t == s.Duration {
+			return nil
+		}
+		next := max(s.Next(t, paceBatch), min(t+minInterval, s.Duration))
+		if err := b.sleep(func() time.Duration { return next - elapsed() }); err != nil {
+			return err
+		}
+	}
+}
+
+// moveTo moves the level of st to the granule below level, batch by batch.
+func (b *Balloon) moveTo(st store, level mem.Bytes) error {
+	level -= level % st.granule()
+	for st.held() < level {
+		if err := st.grow(min(level-st.held(), max(fillBatch, st.granule()))); err != nil {
+			return err
+		}
+		if err := b.poll(); err != nil {
+			return err
+		}
+	}
+	if st.held() > level {
+		return st.shrink(st.held() - level)
+	}
+	return nil
+}
+
+// touchTo touches the part of st that s keeps warm, around and around, from
+// the first total until the second.
+func (b *Balloon) touchTo(st store, s plan.Segment, from, to mem.Bytes) (mem.Bytes, error) {
+	part := s.Touches()
+	part -= part % st.granule()
+	if part == 0 {
+		return from, nil
+	}
+	to -= to % st.granule()
+	to = min(to, from+part) // more than one round at once would be wasted
+	for from < to {
+		offset := from % part
+		length := min(to-from, part-offset, fillBatch)
+		if err := st.touch(offset, length); err != nil {
+			return from, err
+		}
+		if err := b.poll(); err != nil {
+			return from, err
+		}
+		from += length
+	}
+	return to, nil
+}
+
+// poll carries out the commands that have arrived.
+func (b *Balloon) poll() error {
+	for {
+		select {
+		case c := <-b.Commands:
+			if err := b.handle(c); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// sleep carries out commands until remaining, asked again after each, is over.
+func (b *Balloon) sleep(remaining func() time.Duration) error {
+	for {
+		d := remaining()
+		if d <= 0 {
+			return nil
+		}
+		timer := time.NewTimer(d)
+		select {
+		case <-timer.C:
+			return nil
+		case c := <-b.Commands:
+			timer.Stop()
+			if err := b.handle(c); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// handle carries out c. A pause does not return before it is over.
+func (b *Balloon) handle(c Command) error {
+	switch c.Verb {
+	case Terminate:
+		return ErrTerminated
+	case Pause:
+		return b.pause()
+	case NewPlan:
+		container := b.Container
+		container.Held = b.levels()
+		curve, err := c.Plan.Curve(container)
+		if err != nil {
+			b.Events.Error(err)
+			return nil
+		}
+		return replaced{curve}
+	}
+	return nil
+}
+
+func (b *Balloon) pause() error {
+	b.Events.Emit("paused", b.total())
+	start := time.Now()
+	defer func() { b.paused += time.Since(start) }()
+	for c := range b.Commands {
+		switch c.Verb {
+		case Start, Resume:
+			b.Events.Emit("resumed", b.total())
+			return nil
+		case Pause:
+		default:
+			if err := b.handle(c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Balloon) levels() map[plan.Kind]mem.Bytes {
+	levels := map[plan.Kind]mem.Bytes{}
+	for kind, st := range b.stores {
+		levels[kind] = st.held()
+	}
+	return levels
+}
+
+func (b *Balloon) total() mem.Bytes {
+	var total mem.Bytes
+	for _, st := range b.stores {
+		total += st.held()
+	}
+	return total
+}
+
+func (b *Balloon) event(name string, s plan.Segment) {
+	b.Events.emit(name, b.total(), string(s.Verb), string(s.Kind))
+}
