@@ -24,9 +24,10 @@ func (p Pod) EvictionRequest(v Version) mem.Bytes {
 	case v < 34:
 		var first mem.Bytes
 		for _, c := range p.Containers {
-			if c.Kind == Regular {
+			switch c.Kind {
+			case Regular:
 				request += c.Requests.Memory
-			} else {
+			case Init, Sidecar:
 				first = max(first, c.Requests.Memory)
 			}
 		}
