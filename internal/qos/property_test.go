@@ -66,8 +66,8 @@ func TestMoreRequestNeverRaisesTheScore(t *testing.T) {
 	forRandomPods(t, func(t *testing.T, n Node, p Pod) {
 		p.StatusClass = Burstable // a larger request must not move the pod to another class
 		for i, c := range p.Containers {
-			if c.Kind == Ephemeral {
-				continue
+			if c.Kind == Ephemeral || c.Kind == Sidecar && p.Resources != nil {
+				continue // see TestSidecarRequestCanRaiseItsScore
 			}
 			before := n.OOMScoreAdj(p, c)
 			q := p
@@ -82,19 +82,40 @@ func TestMoreRequestNeverRaisesTheScore(t *testing.T) {
 	})
 }
 
-func TestSidecarNeverScoresAboveARegularContainer(t *testing.T) {
+// A sidecar is as safe as the least safe of the regular containers, no safer:
+// the kubelet compares with the smallest of their requests.
+func TestSidecarNeverScoresAboveAllRegularContainers(t *testing.T) {
 	forRandomPods(t, func(t *testing.T, n Node, p Pod) {
 		if n.Version < 32 {
 			return
 		}
-		for _, sidecar := range p.Containers {
-			for _, c := range p.Containers {
-				if sidecar.Kind == Sidecar && c.Kind == Regular && n.OOMScoreAdj(p, sidecar) > n.OOMScoreAdj(p, c) {
-					t.Errorf("sidecar %d above regular %d", n.OOMScoreAdj(p, sidecar), n.OOMScoreAdj(p, c))
-				}
+		worst := -1000
+		for _, c := range p.Containers {
+			if c.Kind == Regular {
+				worst = max(worst, n.OOMScoreAdj(p, c))
+			}
+		}
+		for _, c := range p.Containers {
+			if score := n.OOMScoreAdj(p, c); c.Kind == Sidecar && score > worst {
+				t.Errorf("sidecar %d above regular %d", score, worst)
 			}
 		}
 	})
+}
+
+// Under a pod-level request, what a sidecar requests for itself is taken from
+// the share of every container, but counts for it only above the smallest
+// regular request: asking for more can cost it credit.
+func TestSidecarRequestCanRaiseItsScore(t *testing.T) {
+	score := func(request mem.Bytes) int {
+		p := pod(Container{Requirements: requests(512*mi, 0)}, Container{Kind: Sidecar, Requirements: requests(request, 0)})
+		p.Resources = &Requirements{Requests: Resources{Memory: 768 * mi}}
+		return Node{Version: 37, Capacity: 10 * gi}.OOMScoreAdj(p, p.Containers[1])
+	}
+	// 512Mi + (768Mi-512Mi)/2 = 640Mi, then 512Mi + (768Mi-768Mi)/2 = 512Mi.
+	if before, after := score(0), score(256*mi); before != 938 || after != 950 {
+		t.Errorf("scores %d without and %d with a request, want 938 and 950", before, after)
+	}
 }
 
 func TestContainerLimitNeverAbovePodLimit(t *testing.T) {
