@@ -20,7 +20,7 @@ func (v Version) signedBadness() bool {
 }
 
 // unkillable gives the reason why oom_badness() returns LONG_MIN for t, or "".
-func (t Task) unkillable() string {
+func (t *Task) unkillable() string {
 	switch {
 	case t.GlobalInit:
 		return "init of the machine"
@@ -40,7 +40,8 @@ func (t Task) unkillable() string {
 
 // candidate computes the badness of t in a domain of total pages, as
 // oom_badness() does.
-func (k Kernel) candidate(t Task, total mem.Pages, errors bool) Candidate {
+func (s *Snapshot) candidate(t *Task, total mem.Pages) Candidate {
+	k := &s.Kernel
 	c := Candidate{
 		PID: t.PID, Name: t.Name, Cgroup: t.Cgroup,
 		Anon: t.Anon, File: t.File, Shmem: t.Shmem, UnsplitRSS: t.UnsplitRSS, Swap: t.Swap,
@@ -55,7 +56,7 @@ func (k Kernel) candidate(t Task, total mem.Pages, errors bool) Candidate {
 		return c
 	}
 	var under, over mem.Pages
-	if errors {
+	if !s.FromReport {
 		under, over = k.counterError(t)
 	}
 	points := t.RSS() + t.Swap + c.PageTables + c.AdjPages
@@ -64,7 +65,7 @@ func (k Kernel) candidate(t Task, total mem.Pages, errors bool) Candidate {
 }
 
 // floor is the end of oom_badness() in kernels where it is not signed.
-func (k Kernel) floor(points mem.Pages) mem.Pages {
+func (k *Kernel) floor(points mem.Pages) mem.Pages {
 	if !k.Version.signedBadness() {
 		return max(points, 1)
 	}
@@ -85,7 +86,7 @@ const rssEventsCached = 66
 //     batch max(32, 2*CPUs), that each CPU still keeps to itself; a negative
 //     result reads as zero (percpu_counter_read_positive).
 //   - 6.1 and older leave out what each thread keeps to itself.
-func (k Kernel) counterError(t Task) (under, over mem.Pages) {
+func (k *Kernel) counterError(t *Task) (under, over mem.Pages) {
 	if k.Version.AtLeast(7, 0) {
 		return 0, 0
 	}
@@ -94,12 +95,10 @@ func (k Kernel) counterError(t Task) (under, over mem.Pages) {
 		return min(cached, t.RSS()+t.Swap), cached
 	}
 	perCounter := mem.Pages(max(32, 2*k.CPUs)-1) * mem.Pages(k.CPUs)
-	counters := []mem.Pages{t.Anon, t.File, t.Shmem}
+	under = min(t.Anon, perCounter) + min(t.File, perCounter) + min(t.Shmem, perCounter) + min(t.UnsplitRSS, 3*perCounter)
+	over = 3 * perCounter
 	if k.Swap > 0 {
-		counters = append(counters, t.Swap)
-	}
-	for _, c := range counters {
-		under += min(c, perCounter)
+		under += min(t.Swap, perCounter)
 		over += perCounter
 	}
 	return under, over
@@ -108,7 +107,7 @@ func (k Kernel) counterError(t Task) (under, over mem.Pages) {
 // CounterError returns how many pages the kernel's reading of t's memory may
 // be off by, in either direction. 0 from Linux 7.0 on.
 func (k Kernel) CounterError(t Task) mem.Pages {
-	_, over := k.counterError(t)
+	_, over := k.counterError(&t)
 	return over
 }
 
@@ -123,7 +122,7 @@ func (k Kernel) OOMScore(t Task) int {
 	}
 	total := k.RAM + k.Swap
 	t.Origin = false // only the choice of a victim looks at it
-	badness := k.candidate(t, total, false).Points
+	badness := (&Snapshot{Kernel: k}).candidate(&t, total).Points
 	if !k.Version.signedBadness() {
 		return int(badness * 1000 / total)
 	}

@@ -53,21 +53,27 @@ type oom struct {
 // (mem_cgroup_scan_tasks).
 func (o oom) walk() []int {
 	byCgroup := o.domain.Constraint == ConstraintMemcg && !o.FromReport
-	type place struct{ task, rank int }
+	type place struct{ rank, order, pid, task int }
 	places := make([]place, 0, len(o.Tasks))
-	for i, t := range o.Tasks {
-		rank := 0
+	for i := range o.Tasks {
+		t := &o.Tasks[i]
+		at := place{order: t.Order, pid: t.PID, task: i}
 		if byCgroup {
 			if !isWithin(t.Cgroup, o.domain.Path) {
 				continue
 			}
-			rank = o.tree.rank[o.tree.nearest(t.Cgroup)]
+			at.rank = o.tree.rank[o.tree.nearest(t.Cgroup)]
 		}
-		places = append(places, place{i, rank})
+		places = append(places, at)
 	}
 	slices.SortFunc(places, func(a, b place) int {
-		s, t := &o.Tasks[a.task], &o.Tasks[b.task]
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(s.Order, t.Order), cmp.Compare(s.PID, t.PID))
+		switch {
+		case a.rank != b.rank:
+			return cmp.Compare(a.rank, b.rank)
+		case a.order != b.order:
+			return cmp.Compare(a.order, b.order)
+		}
+		return cmp.Compare(a.pid, b.pid)
 	})
 	tasks := make([]int, len(places))
 	for i, p := range places {
@@ -78,54 +84,63 @@ func (o oom) walk() []int {
 
 // evaluate fills in p's candidates, ranked, and the excluded tasks. It returns
 // the pids of earlier victims that are still dying. It follows
-// oom_evaluate_task().
+// oom_evaluate_task(), and select_bad_process() in that a later task of equal
+// points displaces an earlier one.
 func (o oom) evaluate(p *Prediction) (dying []int) {
-	candidates := make([]Candidate, 0, len(o.tasks))
-	for _, i := range o.tasks {
-		t := o.Tasks[i]
-		reason := t.unkillable()
-		switch {
-		case t.GlobalInit || t.Kthread:
-		case !o.reaches(t):
-			reason = "confined to other memory nodes"
-		case t.Victim && t.OOMSkip:
-			reason = "an earlier victim, already reaped"
-		case t.Victim:
-			reason = "an earlier victim, still dying"
-			dying = append(dying, t.PID)
-		case t.Origin:
-			reason = ""
-		}
-		if reason != "" {
-			p.Excluded = append(p.Excluded, Excluded{PID: t.PID, Name: t.Name, Reason: reason})
+	type place struct {
+		points       mem.Pages
+		walked, task int
+	}
+	places := make([]place, 0, len(o.tasks))
+	for walked, i := range o.tasks {
+		t := &o.Tasks[i]
+		reason := o.exclude(t)
+		if reason == "" {
+			c := o.candidate(t, p.TotalPages.Pages)
+			places = append(places, place{c.Points, walked, i})
 			continue
 		}
-		candidates = append(candidates, o.Kernel.candidate(t, p.TotalPages.Pages, !o.FromReport))
+		p.Excluded = append(p.Excluded, Excluded{PID: t.PID, Name: t.Name, Reason: reason})
+		if reason == stillDying {
+			dying = append(dying, t.PID)
+		}
 	}
-	p.Candidates = rank(candidates)
+	slices.SortFunc(places, func(a, b place) int {
+		if a.points != b.points {
+			return cmp.Compare(b.points, a.points)
+		}
+		return cmp.Compare(b.walked, a.walked)
+	})
+	p.Candidates = make([]Candidate, len(places))
+	for i, at := range places {
+		p.Candidates[i] = o.candidate(&o.Tasks[at.task], p.TotalPages.Pages)
+	}
 	return dying
 }
 
-// rank sorts candidates, given in the order of the walk, by descending points.
-// select_bad_process() keeps a later task of equal points, so those come first.
-func rank(walked []Candidate) []Candidate {
-	order := make([]int, len(walked))
-	for i := range order {
-		order[i] = i
+const stillDying = "an earlier victim, still dying"
+
+// exclude gives the reason why t can't be chosen, or "".
+func (o oom) exclude(t *Task) string {
+	switch reason := t.unkillable(); {
+	case t.GlobalInit || t.Kthread:
+		return reason
+	case !o.reaches(t):
+		return "confined to other memory nodes"
+	case t.Victim && t.OOMSkip:
+		return "an earlier victim, already reaped"
+	case t.Victim:
+		return stillDying
+	case t.Origin:
+		return ""
+	default:
+		return reason
 	}
-	slices.SortFunc(order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(walked[b].Points, walked[a].Points), cmp.Compare(b, a))
-	})
-	ranked := make([]Candidate, len(walked))
-	for i, w := range order {
-		ranked[i] = walked[w]
-	}
-	return ranked
 }
 
 // reaches reports whether killing t may free memory that the allocation can
 // use: oom_cpuset_eligible(). A memory cgroup does not ask.
-func (o oom) reaches(t Task) bool {
+func (o oom) reaches(t *Task) bool {
 	if o.domain.Constraint == ConstraintMemcg || len(o.domain.Nodes) == 0 || len(t.Nodes) == 0 {
 		return true
 	}
@@ -134,14 +149,14 @@ func (o oom) reaches(t Task) bool {
 
 // decide sets the outcome, in the order of the checks of out_of_memory().
 func (o oom) decide(p *Prediction, trigger int, dying []int) {
-	allocating, known := o.task(trigger)
+	allocating := o.find(trigger)
 	memcg := o.domain.Constraint == ConstraintMemcg
 	switch {
-	case known && allocating.Victim:
+	case allocating != nil && allocating.Victim:
 		p.Outcome, p.Reason = OutcomeAborted, "the allocating process is itself dying and may use the reserves"
 	case o.Kernel.PanicOnOOM == 2, o.Kernel.PanicOnOOM == 1 && o.domain.Constraint == ConstraintNone:
 		p.Outcome, p.Reason = OutcomePanic, fmt.Sprintf("vm.panic_on_oom is %d", o.Kernel.PanicOnOOM)
-	case !memcg && o.Kernel.KillAllocatingTask && !known:
+	case !memcg && o.Kernel.KillAllocatingTask && allocating == nil:
 		p.Outcome, p.Reason = OutcomeUndetermined, "vm.oom_kill_allocating_task is set and the allocating process is not known"
 	case !memcg && o.Kernel.KillAllocatingTask && o.mayKillAllocating(allocating):
 		p.Outcome, p.Reason = OutcomeKillAllocating, "vm.oom_kill_allocating_task is set"
@@ -159,16 +174,8 @@ func (o oom) decide(p *Prediction, trigger int, dying []int) {
 
 // mayKillAllocating is the condition of vm.oom_kill_allocating_task. Unlike
 // the choice by badness it does not spare a task in vfork or already reaped.
-func (o oom) mayKillAllocating(t Task) bool {
+func (o oom) mayKillAllocating(t *Task) bool {
 	return !t.NoMM && !t.GlobalInit && !t.Kthread && o.reaches(t) && t.OOMScoreAdj != OOMScoreAdjMin
-}
-
-func (o oom) task(pid int) (Task, bool) {
-	i := slices.IndexFunc(o.Tasks, func(t Task) bool { return t.PID == pid })
-	if i < 0 {
-		return Task{}, false
-	}
-	return o.Tasks[i], true
 }
 
 // choose takes the first of the ranked candidates as the victim and says how
@@ -214,9 +221,8 @@ func (o oom) group(victim int) *Group {
 	if o.Kernel.CgroupVersion != 2 || o.FromReport {
 		return nil
 	}
-	v, _ := o.task(victim)
 	highest := none
-	for i := range o.tree.ancestors(o.tree.nearest(v.Cgroup)) {
+	for i := range o.tree.ancestors(o.tree.nearest(o.find(victim).Cgroup)) {
 		if o.Cgroups[i].OOMGroup {
 			highest = i
 		}
@@ -229,7 +235,7 @@ func (o oom) group(victim int) *Group {
 	}
 	g := &Group{Path: o.Cgroups[highest].Path, PIDs: []int{victim}}
 	for _, i := range o.tasks { // oom_kill_memcg_member()
-		t := o.Tasks[i]
+		t := &o.Tasks[i]
 		spared := t.OOMScoreAdj == OOMScoreAdjMin || t.GlobalInit || t.Kthread || t.NoMM
 		if t.PID != victim && !spared && isWithin(t.Cgroup, g.Path) {
 			g.PIDs = append(g.PIDs, t.PID)

@@ -56,13 +56,13 @@ func PredictSequence(s Snapshot, p Pressure) (Sequence, error) {
 	if p.Restart > 0 && p.Kills == 0 {
 		return Sequence{}, errors.New("restartPages is set: set kills too, or victims come back for ever")
 	}
-	if s.find(p.Grower) < 0 {
+	if s.find(p.Grower) == nil {
 		return Sequence{}, fmt.Errorf("grower: the snapshot has no task %d", p.Grower)
 	}
 	s.Cgroups, s.Tasks = slices.Clone(s.Cgroups), slices.Clone(s.Tasks)
 	var seq Sequence
 	for p.Kills == 0 || len(seq.Steps) < p.Kills {
-		grower := &s.Tasks[s.find(p.Grower)]
+		grower := s.find(p.Grower)
 		room, d, err := s.room(grower.Cgroup)
 		if err != nil {
 			return Sequence{}, err
@@ -137,12 +137,11 @@ func (s *Snapshot) use(path string, memory, swap mem.Pages) {
 // of the victim.
 func (s *Snapshot) kill(p Prediction, restart mem.Pages) (freed mem.Pages) {
 	for _, pid := range p.Kills {
-		i := s.find(pid)
-		t := s.Tasks[i]
+		t := *s.find(pid)
 		held := t.RSS() + t.PageTables.Pages(s.Kernel.PageSize)
 		freed += held
 		s.use(t.Cgroup, -held, -t.Swap)
-		s.Tasks = slices.Delete(s.Tasks, i, i+1)
+		s.Tasks = slices.DeleteFunc(s.Tasks, func(t Task) bool { return t.PID == pid })
 		if pid != p.Victim || restart == 0 {
 			continue
 		}
@@ -157,8 +156,4 @@ func (s *Snapshot) kill(p Prediction, restart mem.Pages) (freed mem.Pages) {
 		s.use(again.Cgroup, restart, 0)
 	}
 	return freed
-}
-
-func (s *Snapshot) find(pid int) int {
-	return slices.IndexFunc(s.Tasks, func(t Task) bool { return t.PID == pid })
 }

@@ -91,6 +91,16 @@ type Task struct {
 // RSS is the resident memory that badness counts: get_mm_rss().
 func (t Task) RSS() mem.Pages { return t.Anon + t.File + t.Shmem + t.UnsplitRSS }
 
+// find returns the task of that pid, or nil.
+func (s Snapshot) find(pid int) *Task {
+	for i := range s.Tasks {
+		if s.Tasks[i].PID == pid {
+			return &s.Tasks[i]
+		}
+	}
+	return nil
+}
+
 // Constraint says what ran out, by the word that an OOM report has for it.
 type Constraint string
 

@@ -3,6 +3,7 @@ package oom
 import (
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/oomlab/oomlab/internal/mem"
 )
@@ -30,23 +31,38 @@ func (s Snapshot) Validate() error {
 	paths := make(map[string]bool, len(s.Cgroups))
 	for _, c := range s.Cgroups {
 		complain(!paths[c.Path], "cgroup %s: listed twice", c.Path)
-		complain(c.Path != "" && c.Path[0] == '/', "cgroup %q: want a path from the root of the hierarchy", c.Path)
+		complain(isCgroupPath(c.Path), "cgroup %q: want a clean path from the root of the hierarchy", c.Path)
 		complain(c.Usage >= 0 && c.SwapUsage >= 0 && c.Reclaimable >= 0, "cgroup %s: a usage is negative", c.Path)
 		paths[c.Path] = true
 	}
 	pids := make(map[int]bool, len(s.Tasks))
 	for i := range s.Tasks {
 		t := &s.Tasks[i]
-		complain(t.PID > 0, "task %d: not a pid", t.PID)
-		complain(!pids[t.PID], "task %d: listed twice", t.PID)
-		complain(t.OOMScoreAdj >= OOMScoreAdjMin && t.OOMScoreAdj <= OOMScoreAdjMax,
-			"task %d: oomScoreAdj is %d: want -1000 to 1000", t.PID, t.OOMScoreAdj)
-		complain(plausible(t.Anon, t.File, t.Shmem, t.UnsplitRSS, t.Swap) && t.PageTables >= 0,
-			"task %d: an amount of memory is negative or too large", t.PID)
+		if t.PID <= 0 || pids[t.PID] {
+			errs = append(errs, fmt.Errorf("task %d: not a pid, or listed twice", t.PID))
+		}
 		pids[t.PID] = true
+		errs = append(errs, t.validate(s.FromReport)...)
 	}
 	return errors.Join(errs...)
 }
+
+func (t *Task) validate(fromReport bool) (errs []error) {
+	if t.OOMScoreAdj < OOMScoreAdjMin || t.OOMScoreAdj > OOMScoreAdjMax {
+		errs = append(errs, fmt.Errorf("task %d: oomScoreAdj is %d: want -1000 to 1000", t.PID, t.OOMScoreAdj))
+	}
+	if !plausible(t.Anon, t.File, t.Shmem, t.UnsplitRSS, t.Swap) || t.PageTables < 0 {
+		errs = append(errs, fmt.Errorf("task %d: an amount of memory is negative or too large", t.PID))
+	}
+	if !fromReport && !isCgroupPath(t.Cgroup) {
+		errs = append(errs, fmt.Errorf("task %d: cgroup %q: want a clean path from the root of the hierarchy", t.PID, t.Cgroup))
+	}
+	return errs
+}
+
+// isCgroupPath reports whether p is absolute and without "..", which a path
+// seen from within a cgroup namespace may have.
+func isCgroupPath(p string) bool { return p != "" && p[0] == '/' && path.Clean(p) == p }
 
 func plausible(pages ...mem.Pages) bool {
 	for _, p := range pages {
