@@ -125,7 +125,10 @@ func cutMessage(s string) (message, rest string, ok bool) {
 // absent.
 func parseHeader(s string) *Trigger {
 	name, rest, _ := strings.Cut(s, headerMark)
-	t := &Trigger{Name: name}
+	t := &Trigger{}
+	if len(name) <= maxName { // else a prefix that splitLine does not know
+		t.Name = name
+	}
 	if mask, ok := value(rest, "gfp_mask="); ok {
 		t.GFPMask, t.GFPFlags, _ = strings.Cut(mask, "(")
 		t.GFPFlags = strings.TrimSuffix(t.GFPFlags, ")")
@@ -165,7 +168,7 @@ func parseTrace(s string) (h traceHeader, ok bool) {
 			end = i
 		}
 	}
-	h.name = rest[:end]
+	h.name = strings.TrimSpace(rest[:end])
 	for _, word := range strings.Fields(rest[end:]) {
 		if isRelease(word) {
 			h.kernel = word

@@ -24,6 +24,7 @@ func missing(r *Report) []string {
 	}
 	t := r.Trigger
 	lack(t == nil, "the header, \"invoked oom-killer\": who allocated, and in which order")
+	lack(t != nil && t.Name == "", "the name of the allocating process: the line has an unknown prefix")
 	lack(t != nil && (t.GFPMask == "" || t.Order == nil || t.OOMScoreAdj == nil), "the end of the header: it is cut")
 	lack(t != nil && t.PID == 0, "the trace header: the allocating pid, its CPU and the kernel release")
 	memcg := r.Domain != "" || r.Constraint == ConstraintMemcg || r.Memory != nil
