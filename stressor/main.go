@@ -35,10 +35,10 @@ type options struct {
 }
 
 func main() {
-	// One processor for the balloon and one for its commands; a garbage
-	// collector that keeps the heap below a few hundred KiB.
+	// One processor for the balloon and one for its commands. Following a plan
+	// allocates nothing, so the garbage collector would only cost memory.
 	runtime.GOMAXPROCS(2)
-	debug.SetGCPercent(10)
+	debug.SetGCPercent(-1)
 	os.Exit(run())
 }
 
@@ -69,6 +69,10 @@ func run() int {
 	go balloon.ReadLines(os.Stdin, commands, events)
 	b := &balloon.Balloon{
 		Events: events, Commands: commands, Container: container, Threads: p.Threads, Dir: o.dir, TmpfsDir: o.tmpfs,
+	}
+	if err := balloon.DropCode(); err != nil {
+		complain(err)
+		return exitError
 	}
 	switch err := o.inflate(b, curve); {
 	case errors.Is(err, balloon.ErrTerminated):
