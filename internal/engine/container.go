@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/oomlab/oomlab/internal/evidence"
 	"github.com/oomlab/oomlab/internal/mem"
 )
 
@@ -64,15 +65,57 @@ func bytesArg(b mem.Bytes) string { return strconv.FormatInt(int64(b), 10) }
 // InitPID returns the first process of a running container, as the host numbers
 // it.
 func (e *Engine) InitPID(ctx context.Context, container string) (int, error) {
-	out, err := e.call(ctx, nil, "container", "inspect", "--format", "{{.State.Pid}}", container)
+	_, pid, err := e.inspect(ctx, container)
+	return pid, err
+}
+
+// Cgroup returns the memory cgroup of a running container, as the host's kernel
+// names it in its log: the one that carries the limit, with everything in the
+// container in it or below it.
+func (e *Engine) Cgroup(ctx context.Context, container string) (string, error) {
+	id, pid, err := e.inspect(ctx, container)
 	if err != nil {
-		return 0, err
+		return "", err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(out))
-	if err != nil || pid <= 0 {
-		return 0, fmt.Errorf("find first process of container %s: it is not running (pid %q)", container, strings.TrimSpace(out))
+	h, err := evidence.FindHierarchy()
+	if err != nil {
+		return "", err
 	}
-	return pid, nil
+	return cgroupOf(h, id, pid)
+}
+
+func (e *Engine) inspect(ctx context.Context, container string) (id string, pid int, err error) {
+	out, err := e.call(ctx, nil, "container", "inspect", "--format", "{{.Id}} {{.State.Pid}}", container)
+	if err != nil {
+		return "", 0, err
+	}
+	if _, err := fmt.Sscanf(out, "%s %d", &id, &pid); err != nil || pid <= 0 {
+		return "", 0, fmt.Errorf("inspect container %s: want an id and the pid of a running process, got %q", container, strings.TrimSpace(out))
+	}
+	return id, pid, nil
+}
+
+func cgroupOf(h evidence.Hierarchy, id string, pid int) (string, error) {
+	path, err := h.Of(pid)
+	if err != nil {
+		return "", fmt.Errorf("find cgroup of container %s: %w", id, err)
+	}
+	if path, ok := cutCgroup(path, id); ok {
+		return path, nil
+	}
+	return "", fmt.Errorf("find cgroup of container %s: its process %d is in %s: does the engine run on this machine?", id, pid, path)
+}
+
+// cutCgroup cuts the path of a container's first process down to the container's
+// own cgroup, whose name holds its id. The process may be deeper: systemd puts
+// itself in init.scope, and crun puts a container in "container".
+func cutCgroup(path, id string) (string, bool) {
+	before, after, ok := strings.Cut(path, id)
+	if !ok {
+		return "", false
+	}
+	rest, _, _ := strings.Cut(after, "/")
+	return before + id + rest, true
 }
 
 // Exec runs a command in a running container, as root with all the container's

@@ -96,7 +96,7 @@ type finder struct {
 	run     runner
 	look    func(program string) bool
 	install func(ctx context.Context, packages ...string) error
-	observe func(pid int) (observation, error)
+	observe func(id string, pid int) (observation, error)
 }
 
 // podmanPackages is all that podman needs to run kind's nodes: it merely
@@ -164,6 +164,7 @@ func (f finder) tryWith(ctx context.Context, e Engine, s settings) (*Engine, err
 			return nil, err
 		}
 	}
+	fmt.Fprintf(f.out, "trying %s %s %s\n", e.Name, e.Version, s.Name)
 	var err error
 	if e.env, err = f.apply(s); err != nil {
 		return nil, err
@@ -171,7 +172,7 @@ func (f finder) tryWith(ctx context.Context, e Engine, s settings) (*Engine, err
 	if e.Proof, err = f.prove(ctx, &e); err != nil {
 		return nil, err
 	}
-	e.Proof += ", " + s.Name
+	e.Proof += "; " + s.Name
 	return &e, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/oomlab/oomlab/internal/evidence"
@@ -33,16 +32,15 @@ type observation struct {
 	version      int       // of the memory cgroup hierarchy
 }
 
-// observe looks at a container's first process from outside. It finds nothing,
-// or something else, where the engine runs its containers on another machine.
-func observe(pid int) (observation, error) {
+// observe looks at a container and its first process from outside.
+func observe(id string, pid int) (observation, error) {
 	var o observation
 	h, err := evidence.FindHierarchy()
 	if err != nil {
 		return o, err
 	}
 	o.version = h.Version
-	cgroup, err := h.Of(pid)
+	cgroup, err := cgroupOf(h, id, pid)
 	if err != nil {
 		return o, err
 	}
@@ -57,8 +55,8 @@ func observe(pid int) (observation, error) {
 }
 
 // prove starts a container the way kind starts its nodes, with a network, a
-// published port and every privilege, changes its memory limit, and looks from
-// outside whether the kernel knows of both. It returns what it saw.
+// published port and every privilege, changes its memory limit, and removes it.
+// It returns what it saw.
 func (f finder) prove(ctx context.Context, e *Engine) (proof string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -84,27 +82,35 @@ func (f finder) prove(ctx context.Context, e *Engine) (proof string, err error) 
 		return "", err
 	}
 	took := time.Since(start)
-	pid, err := e.InitPID(ctx, name)
+	seen, err := f.watch(ctx, e, name)
 	if err != nil {
 		return "", err
 	}
-	for i, limit := range []mem.Bytes{probeLimit, probeUpdate} {
-		if i > 0 {
-			if err := e.UpdateMemory(ctx, name, limit); err != nil {
-				return "", err
-			}
-		}
-		o, err := f.observe(pid)
-		if err != nil {
-			return "", fmt.Errorf("look at container from outside: %w", err)
-		}
-		if err := o.check(limit); err != nil {
-			return "", err
-		}
-		proof = fmt.Sprintf("privileged container started in %.1f s and its limit changed from %s to %s, as seen in cgroup v%d; it has %s",
-			took.Seconds(), probeLimit, probeUpdate, o.version, o.capabilities.Summary())
+	return fmt.Sprintf("started a privileged container in %.1f s; it %s", took.Seconds(), seen), nil
+}
+
+// watch looks from outside whether the kernel follows what the engine was told.
+func (f finder) watch(ctx context.Context, e *Engine, name string) (seen string, err error) {
+	id, pid, err := e.inspect(ctx, name)
+	if err != nil {
+		return "", err
 	}
-	return proof, nil
+	check := func(limit mem.Bytes) error {
+		o, err := f.observe(id, pid)
+		if err != nil {
+			return fmt.Errorf("look at container from outside: %w", err)
+		}
+		seen = fmt.Sprintf("has %s, and its limit followed from %s to %s in cgroup v%d",
+			o.capabilities.Summary(), probeLimit, probeUpdate, o.version)
+		return o.check(limit)
+	}
+	if err := check(probeLimit); err != nil {
+		return "", err
+	}
+	if err := e.UpdateMemory(ctx, name, probeUpdate); err != nil {
+		return "", err
+	}
+	return seen, check(probeUpdate)
 }
 
 func probeArgs(name string) []string {
@@ -133,7 +139,7 @@ func (o observation) check(want mem.Bytes) error {
 		errs = append(errs, fmt.Errorf("its swap limit is %s in the kernel, not %s", o.swap, noSwap))
 	}
 	if !o.capabilities.Has("CAP_SYS_ADMIN") {
-		errs = append(errs, fmt.Errorf("it is not privileged: it has %s", strings.TrimSpace(o.capabilities.Summary())))
+		errs = append(errs, fmt.Errorf("it is not privileged: it has %s", o.capabilities.Summary()))
 	}
 	return errors.Join(errs...)
 }

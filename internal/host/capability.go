@@ -111,3 +111,8 @@ func parseCapabilities(status, field, last string) (Capabilities, error) {
 	}
 	return Capabilities{}, fmt.Errorf("/proc/PID/status has no line %s", field)
 }
+
+// AllCapabilities is the full set of a kernel whose kernel.cap_last_cap is last.
+func AllCapabilities(last int) Capabilities {
+	return Capabilities{set: 1<<(last+1) - 1, last: last}
+}
