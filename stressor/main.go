@@ -32,6 +32,8 @@ type options struct {
 	plan, start, afterRestart, state string
 	limit, request                   string
 	dir, tmpfs                       string
+	share                            int
+	explain                          bool
 }
 
 func main() {
@@ -39,12 +41,57 @@ func main() {
 	// allocates nothing, so the garbage collector would only cost memory.
 	runtime.GOMAXPROCS(2)
 	debug.SetGCPercent(-1)
+	runtime.LockOSThread() // children die with the thread that started them
 	os.Exit(run())
 }
 
 func run() int {
+	if err := balloon.AvoidHugeHeap(); err != nil {
+		return fail(err, exitError)
+	}
+	o, err := parseFlags()
+	if err != nil {
+		return fail(err, exitUsage)
+	}
+	p, err := plan.Parse(o.plan)
+	if err != nil {
+		return fail(err, exitUsage)
+	}
+	container, err := o.container()
+	if err != nil {
+		return fail(err, exitUsage)
+	}
+	curve, err := p.Curve(container)
+	if err != nil {
+		return fail(err, exitUsage)
+	}
+	if o.explain {
+		os.Stdout.WriteString(curve.Explain())
+		return exitDone
+	}
+	events, err := balloon.NewEvents(unix.Stdout)
+	if err != nil {
+		return fail(err, exitError)
+	}
+	if err := balloon.DropCode(); err != nil {
+		return fail(err, exitError)
+	}
+	switch err := o.inflate(p, curve, container, events); {
+	case errors.Is(err, balloon.ErrTerminated):
+		events.Emit("terminated", 0)
+	case err != nil:
+		events.Error(err)
+		return fail(err, exitError)
+	default:
+		events.Emit("done", 0)
+	}
+	return exitDone
+}
+
+func parseFlags() (options, error) {
 	var o options
 	flag.StringVar(&o.plan, "plan", "", "what to hold and when, such as 'fill 150Mi, hold'")
+	flag.BoolVar(&o.explain, "explain", false, "print the curve of the plan and exit")
 	flag.StringVar(&o.start, "start", "now", "when to begin: `now`, or on signal (SIGUSR1)")
 	flag.StringVar(&o.afterRestart, "after-restart", "small", "what a restarted container does: `small` holds nothing, wait waits for SIGUSR1, again begins again")
 	flag.StringVar(&o.state, "state", "", "`directory` that survives restarts of the container; without it no restart is noticed")
@@ -52,118 +99,102 @@ func run() int {
 	flag.StringVar(&o.request, "request", os.Getenv("MEMORY_REQUEST"), "the container's memory `request`; default $MEMORY_REQUEST")
 	flag.StringVar(&o.dir, "dir", "/tmp", "`directory` on a disk, for the kinds file, dirty and mapped")
 	flag.StringVar(&o.tmpfs, "tmpfs", "/dev/shm", "`directory` on a tmpfs, for the kind tmpfs")
+	flag.IntVar(&o.share, "share", 0, "hold only an `N`-th of every size: given to the children of a plan that asks for children")
 	flag.Parse()
-
-	p, curve, container, err := o.read()
-	if err != nil {
-		complain(err)
-		return exitUsage
-	}
-	events, err := balloon.NewEvents(unix.Stdout)
-	if err != nil {
-		complain(err)
-		return exitError
-	}
-	commands := make(chan balloon.Command, 16)
-	balloon.Signals(commands)
-	go balloon.ReadLines(os.Stdin, commands, events)
-	b := &balloon.Balloon{
-		Events: events, Commands: commands, Container: container, Threads: p.Threads, Dir: o.dir, TmpfsDir: o.tmpfs,
-	}
-	if err := balloon.DropCode(); err != nil {
-		complain(err)
-		return exitError
-	}
-	switch err := o.inflate(b, curve); {
-	case errors.Is(err, balloon.ErrTerminated):
-		events.Emit("terminated", 0)
-		return exitDone
-	case err != nil:
-		events.Error(err)
-		complain(err)
-		return exitError
-	}
-	events.Emit("done", 0)
-	return exitDone
-}
-
-// read checks the flags and works out the plan's curve.
-func (o options) read() (plan.Plan, plan.Curve, plan.Container, error) {
-	var c plan.Container
+	var errs []error
 	if flag.NArg() > 0 || o.plan == "" {
-		return plan.Plan{}, plan.Curve{}, c, errors.New("want -plan 'PLAN' and no other arguments; -help lists the flags")
+		errs = append(errs, errors.New("want -plan 'PLAN' and no other arguments; -help lists the flags"))
 	}
 	if o.start != "now" && o.start != "signal" {
-		return plan.Plan{}, plan.Curve{}, c, errors.New("-start is now or signal")
+		errs = append(errs, errors.New("-start is now or signal"))
 	}
 	if o.afterRestart != "small" && o.afterRestart != "wait" && o.afterRestart != "again" {
-		return plan.Plan{}, plan.Curve{}, c, errors.New("-after-restart is small, wait or again")
+		errs = append(errs, errors.New("-after-restart is small, wait or again"))
 	}
-	p, err := plan.Parse(o.plan)
-	if err != nil {
-		return p, plan.Curve{}, c, err
+	if o.share < 0 {
+		errs = append(errs, errors.New("-share cannot be negative"))
 	}
-	if c, err = o.container(); err != nil {
-		return p, plan.Curve{}, c, err
-	}
-	curve, err := p.Curve(c)
-	return p, curve, c, err
+	return o, errors.Join(errs...)
 }
 
-// container finds out what the sizes of the plan are relative to.
+// container finds out what the sizes of the plan are relative to. A limit that
+// cannot be read is unknown, which is an error only to plans that refer to it.
 func (o options) container() (plan.Container, error) {
 	var c plan.Container
-	var err, machineErr error
-	if o.limit != "" {
-		c.Limit, err = parseLimit(o.limit)
-	} else if limit, readErr := balloon.ReadLimit(); readErr == nil {
-		c.Limit = limit // unknown is no error unless the plan refers to it
-	}
-	if err != nil {
+	var err error
+	if o.limit == "" {
+		if limit, err := balloon.ReadLimit(); err == nil {
+			c.Limit = limit
+		}
+	} else if c.Limit, err = parseLimit("limit", o.limit); err != nil {
 		return c, err
 	}
 	if o.request != "" {
-		if c.Request, err = parseLimit(o.request); err != nil {
+		if c.Request, err = parseLimit("request", o.request); err != nil {
 			return c, err
 		}
 	}
-	c.Machine, machineErr = balloon.ReadMachine()
-	return c, machineErr
+	c.Machine, err = balloon.ReadMachine()
+	return c, err
 }
 
-func parseLimit(s string) (mem.Limit, error) {
+func parseLimit(name, s string) (mem.Limit, error) {
 	b, err := mem.ParseBytes(s)
-	return mem.LimitOf(b), err
+	if err != nil {
+		return mem.Limit{}, errors.New("-" + name + ": " + err.Error())
+	}
+	return mem.LimitOf(b), nil
 }
 
-// inflate waits for the start where it has to, then runs the plan.
-func (o options) inflate(b *balloon.Balloon, curve plan.Curve) error {
-	wait := o.start == "signal"
-	if o.state != "" {
-		restarts, err := balloon.CountRestarts(o.state)
-		if err != nil {
-			return err
-		}
-		if restarts > 0 {
-			b.Events.Restarted(restarts)
-			switch o.afterRestart {
-			case "small":
-				b.Events.Emit("ready", 0)
-				return b.StaySmall()
-			case "wait":
-				wait = true
-			}
-		}
+// inflate waits for the start where it has to, then follows the plan.
+func (o options) inflate(p plan.Plan, curve plan.Curve, container plan.Container, events *balloon.Events) error {
+	commands := make(chan balloon.Command, 16)
+	balloon.Signals(commands)
+	go balloon.ReadLines(os.Stdin, commands, events)
+
+	now, small, err := o.restarted(events)
+	if err != nil {
+		return err
 	}
-	b.Events.Emit("ready", 0)
-	if wait {
-		var err error
+	events.Emit("ready", 0)
+	switch {
+	case small:
+		return balloon.StaySmall(commands)
+	case p.Children > 0 && o.share == 0:
+		family := &balloon.Family{Events: events, Commands: commands, Children: p.Children}
+		return family.Run(now)
+	}
+	b := &balloon.Balloon{
+		Events: events, Commands: commands, Container: container,
+		Share: max(1, o.share), Threads: p.Threads, Dir: o.dir, TmpfsDir: o.tmpfs,
+	}
+	curve = curve.Share(b.Share)
+	if !now {
 		if curve, err = b.WaitForStart(curve); err != nil {
 			return err
 		}
 	}
-	b.Events.Emit("started", 0)
+	events.Emit("started", 0)
 	return b.Run(curve)
 }
 
-func complain(err error) { os.Stderr.WriteString("oomlab-stressor: " + err.Error() + "\n") }
+// restarted notices a restart of the container, and says whether to begin now
+// and whether to stay small.
+func (o options) restarted(events *balloon.Events) (now, small bool, err error) {
+	now = o.start == "now"
+	if o.state == "" {
+		return now, false, nil
+	}
+	restarts, err := balloon.CountRestarts(o.state)
+	if err != nil || restarts == 0 {
+		return now, false, err
+	}
+	events.Restarted(restarts)
+	return now && o.afterRestart == "again", o.afterRestart == "small", nil
+}
+
+// fail tells people why, and returns the exit code.
+func fail(err error, code int) int {
+	os.Stderr.WriteString("oomlab-stressor: " + err.Error() + "\n")
+	return code
+}

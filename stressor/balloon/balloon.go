@@ -5,6 +5,7 @@ package balloon
 
 import (
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/oomlab/oomlab/internal/mem"
@@ -26,14 +27,15 @@ type Balloon struct {
 	Events    *Events
 	Commands  <-chan Command
 	Container plan.Container // what sizes in live plans are relative to
+	Share     int            // this process holds one Share-th of every plan; 0 means all of it
 	Threads   int            // how many threads fault the memory in; 0 and 1: this one
 	Dir       string         // where file, dirty and mapped memory has its files
 	TmpfsDir  string         // where tmpfs memory has its files
 
-	stores   map[plan.Kind]store
-	pool     *pool
-	pausedAt time.Time     // zero unless paused
-	paused   time.Duration // total of the pauses that ended
+	stores map[plan.Kind]store
+	pool   *pool
+	timer  *time.Timer
+	paused time.Duration // total of the pauses so far
 }
 
 // store is the memory of one kind.
@@ -198,12 +200,15 @@ func (b *Balloon) sleep(remaining func() time.Duration) error {
 		if d <= 0 {
 			return nil
 		}
-		timer := time.NewTimer(d)
+		if b.timer == nil {
+			b.timer = time.NewTimer(d)
+		} else {
+			b.timer.Reset(d)
+		}
 		select {
-		case <-timer.C:
+		case <-b.timer.C:
 			return nil
 		case c := <-b.Commands:
-			timer.Stop()
 			if err := b.handle(c); err != nil {
 				return err
 			}
@@ -222,11 +227,12 @@ func (b *Balloon) handle(c Command) error {
 		container := b.Container
 		container.Held = b.levels()
 		curve, err := c.Plan.Curve(container)
+		runtime.GC() // reading plans is all that makes garbage
 		if err != nil {
 			b.Events.Error(err)
 			return nil
 		}
-		return replaced{curve}
+		return replaced{curve.Share(max(1, b.Share))}
 	}
 	return nil
 }
@@ -250,10 +256,11 @@ func (b *Balloon) pause() error {
 	return nil
 }
 
+// levels returns what the whole balloon holds, of which b is one share.
 func (b *Balloon) levels() map[plan.Kind]mem.Bytes {
 	levels := map[plan.Kind]mem.Bytes{}
 	for kind, st := range b.stores {
-		levels[kind] = st.held()
+		levels[kind] = st.held() * mem.Bytes(max(1, b.Share))
 	}
 	return levels
 }

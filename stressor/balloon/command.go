@@ -88,3 +88,18 @@ func parseCommand(line string) (Command, error) {
 	p, err := plan.Parse(line)
 	return Command{Verb: NewPlan, Plan: p}, err
 }
+
+// String writes c as parseCommand reads it.
+func (c Command) String() string {
+	switch c.Verb {
+	case Start:
+		return "start"
+	case Resume:
+		return "resume"
+	case Pause:
+		return "pause"
+	case NewPlan:
+		return c.Plan.String()
+	}
+	return ""
+}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -48,6 +49,19 @@ func (e *Events) Restarted(restarts int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.write(appendInt(e.begin("restarted"), "restarts", restarts))
+}
+
+// ChildExited says how a child process ended: by itself, or by a signal.
+func (e *Events) ChildExited(state *os.ProcessState) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := appendInt(e.begin("childExited"), "child", int64(state.Pid()))
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		b = appendInt(b, "signal", int64(status.Signal()))
+	} else {
+		b = appendInt(b, "exitCode", int64(state.ExitCode()))
+	}
+	e.write(b)
 }
 
 // Error reports err. The balloon goes on unless it says otherwise.

@@ -140,18 +140,10 @@ func readPages(b []byte) {
 
 var sink byte
 
-// zeros is what is written to files. It is only ever read, so all of it is the
-// kernel's one zero page and none of it is resident.
-var zeros []byte
+// zeros is what is written to files: small, for it is the balloon's own memory.
+var zeros [64 << 10]byte
 
 func (f *file) write(offset, length mem.Bytes) error {
-	if zeros == nil {
-		b, err := unix.Mmap(-1, 0, int(mem.MiB), unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-		if err != nil {
-			return fmt.Errorf("%s: map zeros: %w", f.kind, err)
-		}
-		zeros = b
-	}
 	for length > 0 {
 		n, err := unix.Pwrite(f.fd, zeros[:min(int(length), len(zeros))], int64(offset))
 		if err == unix.EINTR {

@@ -41,11 +41,7 @@ func (m *mapping) grow(by mem.Bytes) error {
 
 func (m *mapping) shrink(by mem.Bytes) error {
 	for by > 0 {
-		last := m.region - m.level%m.region // still free in the last region
-		if last == m.region {
-			last = 0
-		}
-		n := min(by, m.region-last)
+		n := min(by, (m.level-1)%m.region+1) // what the last region holds
 		if err := m.giveBack(m.part(m.level-n, n)); err != nil {
 			return err
 		}

@@ -25,8 +25,8 @@ func CountRestarts(dir string) (int64, error) {
 }
 
 // StaySmall holds nothing until it is told to end.
-func (b *Balloon) StaySmall() error {
-	for c := range b.Commands {
+func StaySmall(commands <-chan Command) error {
+	for c := range commands {
 		if c.Verb == Terminate {
 			return ErrTerminated
 		}

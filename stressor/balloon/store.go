@@ -80,16 +80,14 @@ func traitsOf(kind plan.Kind) (traits, error) {
 		t.flags = unix.MAP_SHARED | unix.MAP_ANONYMOUS | unix.MAP_NORESERVE
 		t.remove = unix.MADV_REMOVE
 	case plan.THP:
-		const enabled = "/sys/kernel/mm/transparent_hugepage/enabled"
-		mode, err := os.ReadFile(enabled)
-		if err != nil || strings.Contains(string(mode), "[never]") {
-			return t, fmt.Errorf("thp: %s does not say always or madvise: this kernel gives no transparent huge pages", enabled)
+		if err := allowHugePages(); err != nil {
+			return t, err
 		}
-		t.advice = unix.MADV_HUGEPAGE
-		t.granule, err = readHugePageSize("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
+		size, err := hugePageSize()
 		if err != nil {
-			return t, fmt.Errorf("thp: %w", err)
+			return t, err
 		}
+		t.granule, t.advice = size, unix.MADV_HUGEPAGE
 	case plan.HugeTLB:
 		size, err := hugetlbSize()
 		if err != nil {
@@ -105,10 +103,11 @@ func traitsOf(kind plan.Kind) (traits, error) {
 	return t, nil
 }
 
-func readHugePageSize(path string) (mem.Bytes, error) {
-	data, err := os.ReadFile(path)
+// hugePageSize returns the size of a transparent huge page.
+func hugePageSize() (mem.Bytes, error) {
+	data, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("thp: %w", err)
 	}
 	return mem.ParseBytes(strings.TrimSpace(string(data)))
 }

@@ -100,7 +100,11 @@ func levelsOf(held map[Kind]mem.Bytes) map[Kind]mem.Bytes {
 
 // Share returns the curve that one of n equal parts of the balloon follows.
 func (c Curve) Share(n int) Curve {
-	return Curve{steps: share(c.steps, n), peak: c.peak / mem.Bytes(n), duration: c.duration}
+	held := maps.Clone(c.held)
+	for kind := range held {
+		held[kind] /= mem.Bytes(n)
+	}
+	return Curve{steps: share(c.steps, n), held: held, peak: c.peak / mem.Bytes(n), duration: c.duration}
 }
 
 func share(steps []resolved, n int) []resolved {
@@ -226,7 +230,7 @@ func (w *walker) walk(steps []resolved, yield func(Segment) bool) bool {
 // segment makes the segment of r at the levels held when it begins.
 func (w *walker) segment(r resolved) (Segment, error) {
 	held := w.levels[r.Kind]
-	s := Segment{Verb: r.Verb, Kind: r.Kind, Start: w.now, From: held, To: held, Duration: r.For, rate: r.Rate, every: r.Every}
+	s := Segment{Verb: r.Verb, Kind: r.Kind, Start: w.now, From: held, To: held, Duration: r.For, rate: r.Rate, every: r.Every, step: r.Step}
 	switch r.Verb {
 	case Fill:
 		s.To = r.size

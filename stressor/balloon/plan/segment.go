@@ -21,7 +21,11 @@ type Segment struct {
 	amount mem.Bytes // one stair, a spike's level, a saw's height, the part touched
 	noise  float64
 	seed   uint64
+	step   Step
 }
+
+// Step returns the step that the segment carries out.
+func (s Segment) Step() Step { return s.step }
 
 // At returns the level t after the segment's start, for t from 0 to Duration.
 func (s Segment) At(t time.Duration) mem.Bytes {
