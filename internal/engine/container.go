@@ -2,10 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/oomlab/oomlab/internal/evidence"
 	"github.com/oomlab/oomlab/internal/mem"
@@ -26,17 +29,40 @@ func (e *Engine) call(ctx context.Context, stdin io.Reader, args ...string) (str
 	return e.run(ctx, invocation{argv: append([]string{e.Name}, args...), env: e.env, stdin: stdin})
 }
 
+// finishTimeout bounds a call that is not interrupted.
+const finishTimeout = 10 * time.Minute
+
+// finish is call for what writes images. It is not interrupted but waited for:
+// podman, terminated while it stores one, can leave an image without manifest,
+// and then fails to list any.
+func (e *Engine) finish(ctx context.Context, stdin io.Reader, args ...string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	_, err := e.call(whole, stdin, args...)
+	return err
+}
+
 // HasImage reports whether the engine has an image of this name.
 func (e *Engine) HasImage(ctx context.Context, ref string) (bool, error) {
-	out, err := e.call(ctx, nil, "images", "--quiet", ref)
-	return strings.TrimSpace(out) != "", err
+	if e.Name == "docker" { // it has no "image exists"
+		out, err := e.call(ctx, nil, "images", "--quiet", ref)
+		return strings.TrimSpace(out) != "", err
+	}
+	_, err := e.call(ctx, nil, "image", "exists", ref)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 1 {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Load loads the images of an archive that docker save or podman save could
 // have written.
 func (e *Engine) Load(ctx context.Context, path string) error {
-	_, err := e.call(ctx, nil, "load", "--quiet", "--input", path)
-	return err
+	return e.finish(ctx, nil, "load", "--quiet", "--input", path)
 }
 
 // Pull fetches an image from its registry.
@@ -50,8 +76,7 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string) error {
 	if has, err := e.HasImage(ctx, ref); !has || err != nil {
 		return err
 	}
-	_, err := e.call(ctx, nil, "rmi", ref)
-	return err
+	return e.finish(ctx, nil, "rmi", ref)
 }
 
 // UpdateMemory limits a running container to size, without swap.

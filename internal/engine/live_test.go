@@ -47,7 +47,7 @@ func testContainer(t *testing.T, e *Engine) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.call(ctx, bytes.NewReader(root), "import", "-", image); err != nil {
+	if err := e.finish(ctx, bytes.NewReader(root), "import", "-", image); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -74,7 +74,11 @@ func (f finder) prove(ctx context.Context, e *Engine) (proof string, err error) 
 		defer cancel()
 		err = errors.Join(err, e.Remove(ctx, name), e.RemoveImage(ctx, probeImage))
 	}()
-	if _, err := e.call(ctx, bytes.NewReader(root), "import", "-", probeImage); err != nil {
+	// An image under that name is what a killed oomlab left.
+	if err := e.RemoveImage(ctx, probeImage); err != nil {
+		return "", err
+	}
+	if err := e.finish(ctx, bytes.NewReader(root), "import", "-", probeImage); err != nil {
 		return "", err
 	}
 	start := time.Now()
