@@ -53,31 +53,25 @@ type oom struct {
 // (mem_cgroup_scan_tasks).
 func (o oom) walk() []int {
 	byCgroup := o.domain.Constraint == ConstraintMemcg && !o.FromReport
-	type place struct{ rank, order, pid, task int }
-	places := make([]place, 0, len(o.Tasks))
+	byRank := make([][]int, max(1, len(o.Cgroups)))
 	for i := range o.Tasks {
-		t := &o.Tasks[i]
-		at := place{order: t.Order, pid: t.PID, task: i}
+		rank := 0
 		if byCgroup {
+			t := &o.Tasks[i]
 			if !isWithin(t.Cgroup, o.domain.Path) {
 				continue
 			}
-			at.rank = o.tree.rank[o.tree.nearest(t.Cgroup)]
+			rank = o.tree.rank[o.tree.nearest(t.Cgroup)]
 		}
-		places = append(places, at)
+		byRank[rank] = append(byRank[rank], i)
 	}
-	slices.SortFunc(places, func(a, b place) int {
-		switch {
-		case a.rank != b.rank:
-			return cmp.Compare(a.rank, b.rank)
-		case a.order != b.order:
-			return cmp.Compare(a.order, b.order)
-		}
-		return cmp.Compare(a.pid, b.pid)
-	})
-	tasks := make([]int, len(places))
-	for i, p := range places {
-		tasks[i] = p.task
+	tasks := make([]int, 0, len(o.Tasks))
+	for _, siblings := range byRank {
+		slices.SortFunc(siblings, func(a, b int) int {
+			s, t := &o.Tasks[a], &o.Tasks[b]
+			return cmp.Or(cmp.Compare(s.Order, t.Order), cmp.Compare(s.PID, t.PID))
+		})
+		tasks = append(tasks, siblings...)
 	}
 	return tasks
 }

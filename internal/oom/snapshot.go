@@ -65,7 +65,7 @@ type Task struct {
 	// older than 6.8 print no more than the sum.
 	UnsplitRSS mem.Pages `json:"unsplitRSSPages,omitempty"`
 	Swap       mem.Pages `json:"swapPages,omitempty"` // VmSwap
-	PageTables mem.Bytes `json:"pageTablesBytes"`     // VmPTE and the higher levels
+	PageTables mem.Bytes `json:"pageTablesBytes"`     // VmPTE: page tables of all levels
 
 	OOMScoreAdj int `json:"oomScoreAdj"` // -1000 to 1000
 	Threads     int `json:"threads,omitempty"`
