@@ -10,36 +10,35 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/oomlab/oomlab/internal/oomreport"
 )
 
-// KmsgRecord is one record of the kernel's log (Documentation/ABI/testing/dev-kmsg).
-type KmsgRecord struct {
-	// Sequence is the record's number since boot; a jump is a loss.
-	Sequence uint64
-	// Time is the kernel's printk clock since boot, in microseconds' precision.
-	// It is not CLOCK_MONOTONIC, though it never drifts far from it.
-	Time time.Duration
-	Text string
-}
-
-// ParseKmsgRecord reads one record as a read from /dev/kmsg returns it:
-// "priority,sequence,microseconds,flags;text", then dictionary lines.
-func ParseKmsgRecord(raw string) (KmsgRecord, error) {
+// ParseKmsg reads one record as a read from /dev/kmsg returns it:
+// "priority,sequence,microseconds,flags;text", then dictionary lines
+// (Documentation/ABI/testing/dev-kmsg).
+func ParseKmsg(raw string) (oomreport.Record, error) {
 	prefix, text, ok := strings.Cut(raw, ";")
 	fields := strings.Split(prefix, ",")
 	if !ok || len(fields) < 4 {
-		return KmsgRecord{}, fmt.Errorf("kmsg record %.60q: want priority,sequence,time,flags;text", raw)
+		return oomreport.Record{}, fmt.Errorf("kmsg record %.60q: want priority,sequence,time,flags;text", raw)
+	}
+	priority, err := strconv.ParseUint(fields[0], 10, 32)
+	if err != nil {
+		return oomreport.Record{}, fmt.Errorf("kmsg record %.60q: priority: %w", raw, err)
 	}
 	sequence, err := strconv.ParseUint(fields[1], 10, 64)
 	if err != nil {
-		return KmsgRecord{}, fmt.Errorf("kmsg record %.60q: sequence: %w", raw, err)
+		return oomreport.Record{}, fmt.Errorf("kmsg record %.60q: sequence: %w", raw, err)
 	}
 	micros, err := strconv.ParseInt(fields[2], 10, 64)
 	if err != nil {
-		return KmsgRecord{}, fmt.Errorf("kmsg record %.60q: time: %w", raw, err)
+		return oomreport.Record{}, fmt.Errorf("kmsg record %.60q: time: %w", raw, err)
 	}
 	text, _, _ = strings.Cut(text, "\n")
-	return KmsgRecord{Sequence: sequence, Time: time.Duration(micros) * time.Microsecond, Text: unescape(text)}, nil
+	r := oomreport.Record{Text: unescape(text), Userspace: priority>>3 != 0}
+	r.Seq, r.Uptime = sequence, time.Duration(micros)*time.Microsecond
+	return r, nil
 }
 
 // unescape undoes the kernel's \xNN for bytes that aren't printable.
@@ -89,7 +88,7 @@ func (k *Kmsg) Close() error { return k.file.Close() }
 
 // Read waits for the next record. After ctx is done, or Close, it returns an
 // error. Records that were lost in between are counted by Lost.
-func (k *Kmsg) Read(ctx context.Context) (KmsgRecord, error) {
+func (k *Kmsg) Read(ctx context.Context) (oomreport.Record, error) {
 	stop := context.AfterFunc(ctx, func() { _ = k.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	var buf [8192]byte // CONSOLE_EXT_LOG_MAX: a read returns one whole record
@@ -99,18 +98,18 @@ func (k *Kmsg) Read(ctx context.Context) (KmsgRecord, error) {
 		case errors.Is(err, syscall.EPIPE):
 			continue // overwritten while we read; the sequence number tells how much
 		case err != nil && ctx.Err() != nil:
-			return KmsgRecord{}, ctx.Err()
+			return oomreport.Record{}, ctx.Err()
 		case err != nil:
-			return KmsgRecord{}, fmt.Errorf("read the kernel log: %w", err)
+			return oomreport.Record{}, fmt.Errorf("read the kernel log: %w", err)
 		}
-		record, err := ParseKmsgRecord(string(buf[:n]))
+		record, err := ParseKmsg(string(buf[:n]))
 		if err != nil {
-			return KmsgRecord{}, err
+			return oomreport.Record{}, err
 		}
-		if k.next != 0 && record.Sequence > k.next {
-			k.lost += record.Sequence - k.next
+		if k.next != 0 && record.Seq > k.next {
+			k.lost += record.Seq - k.next
 		}
-		k.next = record.Sequence + 1
+		k.next = record.Seq + 1
 		return record, nil
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/oomlab/oomlab/internal/eviction"
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/oom"
 	"github.com/oomlab/oomlab/internal/oomreport"
@@ -41,7 +40,7 @@ type Record struct {
 	// Forecast is whom the kernel kills, by the model, from the snapshot alone.
 	Forecast *oom.Sequence `json:"forecast,omitempty"`
 	// EvictionForecast is whom the kubelet evicts, by the model.
-	EvictionForecast *eviction.Prediction `json:"evictionForecast,omitempty"`
+	EvictionForecast json.RawMessage `json:"evictionForecast,omitempty"`
 
 	Kills    []Kill    `json:"kills"`
 	Findings []Finding `json:"findings,omitempty"`
@@ -83,6 +82,8 @@ type Node struct {
 	Cgroup   string            `json:"cgroup"`
 	Kubepods string            `json:"kubepods"`
 	Versions map[string]string `json:"versions,omitempty"` // kubelet, containerd, runc, kind, engine
+	// NoKubelet says why nobody restarts and evicts here, where nobody does.
+	NoKubelet string `json:"noKubelet,omitempty"`
 }
 
 // Owner says whose a process or cgroup is.

@@ -1,0 +1,240 @@
+// Package cgrouplab runs a scenario on this machine's kernel without
+// Kubernetes: cgroups shaped as the kubelet shapes them, and in them stressors
+// with the scores that the kubelet would give. It shows in seconds whom the
+// kernel kills. Nothing restarts or evicts here. It needs root.
+package cgrouplab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/oomlab/oomlab/internal/evidence"
+	"github.com/oomlab/oomlab/internal/lab"
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/internal/run"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+// Prefix begins the name of every cgroup that this lab makes.
+const Prefix = "oomlab-"
+
+const noKubelet = "the cgroup lab has no kubelet: nobody restarts or evicts in it"
+
+// Lab makes nodes out of cgroups.
+type Lab struct {
+	hierarchy evidence.Hierarchy
+	stressor  string
+	kubelet   qos.Version
+	lowestAdj int
+}
+
+var _ run.Lab = (*Lab)(nil)
+
+// New returns the lab. The kubelet's version decides the scores; none below
+// lowestAdj can be given on this machine.
+func New(ctx context.Context, kubelet qos.Version, lowestAdj int) (*Lab, error) {
+	hierarchy, err := evidence.FindHierarchy()
+	if err != nil {
+		return nil, err
+	}
+	stressor, err := lab.Stressor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Lab{hierarchy: hierarchy, stressor: stressor, kubelet: kubelet, lowestAdj: lowestAdj}, nil
+}
+
+// Name returns "cgroup".
+func (l *Lab) Name() string { return "cgroup" }
+
+// Prepare makes the cgroups of a node and of its pods.
+func (l *Lab) Prepare(_ context.Context, s *scenarios.Scenario) (run.Node, error) {
+	if s.Node.Domain == qos.LevelGlobal {
+		return nil, errors.New("the cgroup lab never lets the whole machine run out of memory: use --lab vm")
+	}
+	name := fmt.Sprintf("%s%d", Prefix, os.Getpid())
+	n := &node{
+		lab: l, scenario: s, owners: map[string]record.Owner{},
+		config: qos.Node{
+			Version: l.kubelet, Capacity: s.Node.Memory.Bytes, SystemReserved: s.Node.Reservation(),
+			CgroupVersion: l.hierarchy.Version,
+			Layout:        qos.Layout{Driver: qos.Cgroupfs, Prefix: "/" + name},
+		},
+	}
+	if err := n.makeCgroups(); err != nil {
+		return nil, errors.Join(err, n.removeCgroups())
+	}
+	return n, nil
+}
+
+// node is one tree of cgroups.
+type node struct {
+	lab        *Lab
+	scenario   *scenarios.Scenario
+	config     qos.Node
+	owners     map[string]record.Owner // by cgroup
+	cgroups    []string                // in the order in which they were made
+	containers []*container
+}
+
+func (n *node) root() string { return "/" + n.config.Prefix[1:] }
+
+func (n *node) makeCgroups() error {
+	kubepods := n.config.Kubepods()
+	if err := n.makeCgroup(n.root(), mem.LimitOf(n.config.Capacity), record.Owner{Level: qos.LevelNode}); err != nil {
+		return err
+	}
+	limits := n.config.KubepodsLimits(nil)
+	if err := n.makeCgroup(kubepods, limits.Max, record.Owner{Level: qos.LevelKubepods}); err != nil {
+		return err
+	}
+	for _, class := range []qos.Class{qos.Burstable, qos.BestEffort} {
+		if err := n.makeCgroup(n.config.Class(class), mem.Limit{}, record.Owner{Level: qos.LevelClass}); err != nil {
+			return err
+		}
+	}
+	for _, w := range n.scenario.Workloads {
+		for _, name := range w.PodNames() {
+			if err := n.makePod(w, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// makePod makes the cgroups of a pod. Its UID is its name: nobody else gives
+// it one.
+func (n *node) makePod(w scenarios.Workload, name string) error {
+	pod := w.Pod(name)
+	class := qos.ClassOf(pod, n.config.Version)
+	owner := record.Owner{Workload: w.Name, Pod: name, Level: qos.LevelPod}
+	if err := n.makeCgroup(n.config.Pod(class, name), n.config.PodLimits(pod).Max, owner); err != nil {
+		return err
+	}
+	for i, c := range w.EachContainer() {
+		spec := pod.Containers[i]
+		dir := n.config.Container(class, name, c.Name)
+		owner.Container, owner.Level = c.Name, qos.LevelContainer
+		limits := n.config.ContainerLimits(pod, spec)
+		if err := n.makeCgroup(dir, limits.Max, owner); err != nil {
+			return err
+		}
+		if limits.OOMGroup && n.lab.hierarchy.Version == 2 {
+			if err := n.write(dir, "memory.oom.group", "1"); err != nil {
+				return err
+			}
+		}
+		n.containers = append(n.containers, &container{
+			owner: owner, cgroup: dir, args: lab.StressorArgs(c, ""), presses: c.Press != "",
+			class: class, adj: max(n.config.OOMScoreAdj(pod, spec), n.lab.lowestAdj),
+		})
+	}
+	return nil
+}
+
+func (n *node) makeCgroup(path string, limit mem.Limit, owner record.Owner) error {
+	if err := os.Mkdir(n.lab.hierarchy.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("make cgroup %s: %w (run as root)", path, err)
+	}
+	n.cgroups = append(n.cgroups, path)
+	n.owners[path] = owner
+	if n.lab.hierarchy.Version == 2 && owner.Level != qos.LevelContainer {
+		if err := n.write(path, "cgroup.subtree_control", "+memory"); err != nil {
+			return err
+		}
+	}
+	bytes, limited := limit.Bytes()
+	if !limited {
+		return nil
+	}
+	if n.lab.hierarchy.Version == 1 {
+		return n.write(path, "memory.limit_in_bytes", fmt.Sprint(int64(bytes)))
+	}
+	if err := n.write(path, "memory.max", fmt.Sprint(int64(bytes))); err != nil {
+		return err
+	}
+	// As for a kubelet without swap; a kernel without swap has no such file.
+	if err := n.write(path, "memory.swap.max", "0"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (n *node) write(cgroup, file, value string) error {
+	if err := os.WriteFile(path.Join(n.lab.hierarchy.Dir(cgroup), file), []byte(value), 0); err != nil {
+		return fmt.Errorf("write %s to %s of cgroup %s: %w", value, file, cgroup, err)
+	}
+	return nil
+}
+
+// Facts describes the node.
+func (n *node) Facts() record.Node {
+	return record.Node{
+		Name: strings.Trim(n.root(), "/"), Capacity: n.config.Capacity,
+		Cgroup: n.root(), Kubepods: n.config.Kubepods(), NoKubelet: noKubelet,
+	}
+}
+
+// Kubelet is the kubelet whose formulas the scores follow.
+func (n *node) Kubelet() qos.Node { return n.config }
+
+// Owner says whose a cgroup is.
+func (n *node) Owner(cgroup string) record.Owner {
+	if owner, ok := n.owners[cgroup]; ok {
+		return owner
+	}
+	return record.Owner{Level: "outside"}
+}
+
+// Daemons returns nothing: there are none.
+func (n *node) Daemons(context.Context) (record.Daemons, error) { return record.Daemons{}, nil }
+
+// Recover ends the pressing processes.
+func (n *node) Recover(context.Context) error {
+	var errs []error
+	for _, c := range n.containers {
+		if c.presses {
+			errs = append(errs, c.stop())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends every process and removes every cgroup that the node consists of.
+func (n *node) Close(context.Context) error {
+	var errs []error
+	for _, c := range n.containers {
+		errs = append(errs, c.stop())
+	}
+	return errors.Join(append(errs, n.removeCgroups())...)
+}
+
+// removeWait bounds the wait for the kernel to let go of a dead process's
+// cgroup.
+const removeWait = 5 * time.Second
+
+func (n *node) removeCgroups() error {
+	var errs []error
+	deadline := time.Now().Add(removeWait)
+	for i := len(n.cgroups) - 1; i >= 0; i-- {
+		dir := n.lab.hierarchy.Dir(n.cgroups[i])
+		err := os.Remove(dir)
+		for err != nil && time.Now().Before(deadline) {
+			time.Sleep(10 * time.Millisecond)
+			err = os.Remove(dir)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("remove cgroup %s: %w", n.cgroups[i], err))
+		}
+	}
+	n.cgroups = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,115 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oomlab/oomlab/internal/record"
+)
+
+// restartWait bounds the wait for the kubelet to restart what was killed. The
+// first restart is immediate, the second comes after 10 s.
+const restartWait = 45 * time.Second
+
+// observe waits until the runtime has answered to every kill, and reads the
+// scores of what was restarted once more.
+func (r *runner) observe(ctx context.Context) error {
+	wait, cancel := context.WithTimeout(ctx, restartWait)
+	defer cancel()
+	err := poll(wait, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
+		pods, err := r.node.Pods(ctx)
+		if err != nil {
+			return false, err
+		}
+		r.record.After = pods
+		return r.answered(pods), nil
+	})
+	if err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
+		return fmt.Errorf("wait for restarts: %w", err)
+	}
+	// Out of time is no error: the claims say what did not happen.
+	var restarted []record.Pod
+	for _, p := range r.record.After {
+		if d := restarts(r.record.Before, p); d > 0 && running(p) {
+			restarted = append(restarted, p)
+		}
+	}
+	for _, p := range r.record.After {
+		for _, c := range p.Containers {
+			if c.Ended != nil {
+				r.tell("observe", "%s: %s, exit code %d, restarts %d, %s", p.Name, c.Ended.Reason, c.Ended.ExitCode, c.RestartCount, state(p, c))
+			}
+		}
+		if p.Reason == "Evicted" {
+			r.tell("observe", "%s: evicted: %s", p.Name, p.Message)
+		}
+	}
+	return r.readScores(ctx, "restarted", restarted)
+}
+
+// answered reports whether every pod that was to end or to come back has.
+func (r *runner) answered(pods []record.Pod) bool {
+	if r.record.Node.NoKubelet != "" {
+		return true
+	}
+	expect := r.scenario.Expect
+	for _, p := range pods {
+		for _, name := range expect.Restarted {
+			if p.Workload == name && (restarts(r.record.Before, p) == 0 || !running(p)) {
+				return false
+			}
+		}
+		for _, name := range expect.Failed {
+			if p.Workload == name && p.Phase != "Failed" {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// restarts is how often the containers of the pod restarted since before.
+func restarts(before []record.Pod, pod record.Pod) int {
+	n := 0
+	for _, c := range pod.Containers {
+		n += c.RestartCount
+	}
+	for _, b := range before {
+		if b.UID == pod.UID {
+			for _, c := range b.Containers {
+				n -= c.RestartCount
+			}
+		}
+	}
+	return n
+}
+
+func running(p record.Pod) bool {
+	for _, c := range p.Containers {
+		if !c.Running {
+			return false
+		}
+	}
+	return len(p.Containers) > 0
+}
+
+func state(p record.Pod, c record.Container) string {
+	if c.Running {
+		return "running"
+	}
+	return p.Phase
+}
+
+// recover ends the pressure and sees whether the node is as good as before.
+func (r *runner) recover(ctx context.Context) (err error) {
+	if err := r.node.Recover(ctx); err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	if r.record.DaemonsAfter, err = r.node.Daemons(ctx); err != nil {
+		return fmt.Errorf("read the node's daemons: %w", err)
+	}
+	r.tell("recover", "the pressure is gone")
+	return nil
+}

@@ -1,0 +1,307 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/oomlab/oomlab/internal/evidence"
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/oom"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/scenarios"
+	"github.com/oomlab/oomlab/stressor/balloon/plan"
+)
+
+// The stressor's signals: start the press plan or go on with it, and hold.
+const (
+	goOn = unix.SIGUSR1
+	hold = unix.SIGUSR2
+)
+
+// restartedBalloon is what a restarted stressor holds that stays small: its own
+// footprint.
+const restartedBalloon = 4 * mem.MiB
+
+// predict takes the snapshot and says whom the kernel will kill.
+func (r *runner) predict(ctx context.Context) error {
+	kernel, err := r.hierarchy.Kernel()
+	if err != nil {
+		return err
+	}
+	if r.record.Snapshot, err = r.hierarchy.Snapshot(kernel, r.record.Node.Cgroup); err != nil {
+		return err
+	}
+	r.record.Owners = map[int]record.Owner{}
+	for _, t := range r.record.Snapshot.Tasks {
+		r.record.Owners[t.PID] = r.node.Owner(t.Cgroup)
+	}
+	if r.scenario.Until.Kills == 0 || len(r.pressers()) == 0 {
+		return nil
+	}
+	grower := r.pressers()[0]
+	m, err := r.waitMainProcess(ctx, grower.pod, grower.container.Name)
+	if err != nil {
+		return err
+	}
+	peak, err := grower.peak()
+	if err != nil {
+		return err
+	}
+	forecast, err := oom.PredictSequence(r.record.Snapshot, oom.Pressure{
+		Grower: m.PID, Peak: peak.Pages(kernel.PageSize), Kills: r.scenario.Until.Kills,
+		Restart: restartedBalloon.Pages(kernel.PageSize),
+	})
+	if err != nil {
+		return fmt.Errorf("predict: %w", err)
+	}
+	r.record.Forecast = &forecast
+	for i, step := range forecast.Steps {
+		r.tell("predict", "%d. %s", i+1, Explain(step.Prediction, r.record.Owners, kernel.PageSize))
+	}
+	return nil
+}
+
+// Explain says in a line whom a prediction names, and by how much.
+func Explain(p oom.Prediction, owners map[int]record.Owner, pageSize mem.Bytes) string {
+	if p.Victim == 0 {
+		return p.Reason
+	}
+	c := p.Candidates[0]
+	for _, other := range p.Candidates {
+		if other.PID == p.Victim {
+			c = other
+		}
+	}
+	text := fmt.Sprintf("%s dies: %s points = %s held + %d × %s/1000", owners[c.PID], c.Points.Bytes(pageSize).Human(),
+		(c.Points - c.AdjPages).Bytes(pageSize).Human(), c.OOMScoreAdj, p.TotalPages.Pages.Bytes(pageSize).Human())
+	if len(p.Candidates) > 1 {
+		text += fmt.Sprintf(", %s ahead of the next", p.Margin.Bytes(pageSize).Human())
+	}
+	if p.Outcome != oom.OutcomeVictim {
+		text += fmt.Sprintf(" (%s: %s)", p.Outcome, p.Reason)
+	}
+	return text
+}
+
+// presser is a container that makes memory run out.
+type presser struct {
+	pod       string
+	container scenarios.Container
+}
+
+func (p presser) peak() (mem.Bytes, error) {
+	parsed, err := plan.Parse(p.container.Press)
+	if err != nil {
+		return 0, err
+	}
+	limits := plan.Container{}
+	if l := p.container.Limits.Memory; l != nil {
+		limits.Limit = mem.LimitOf(l.Bytes)
+	}
+	if q := p.container.Requests.Memory; q != nil {
+		limits.Request = mem.LimitOf(q.Bytes)
+	}
+	curve, err := parsed.Curve(limits)
+	if err != nil {
+		return 0, err
+	}
+	return curve.Peak(), nil
+}
+
+func (r *runner) pressers() []presser {
+	var all []presser
+	for _, w := range r.scenario.Workloads {
+		for _, c := range w.EachContainer() {
+			if c.Press == "" {
+				continue
+			}
+			for _, pod := range w.PodNames() {
+				all = append(all, presser{pod, c})
+			}
+		}
+	}
+	return all
+}
+
+// signalPressers tells every presser to go on or to hold. One that has just
+// been killed is not there any more, and is left out.
+func (r *runner) signalPressers(signal unix.Signal) error {
+	for _, p := range r.pressers() {
+		m, ok := r.mainProcess(p.pod, p.container.Name)
+		if !ok {
+			continue
+		}
+		if err := r.signal(m, signal); err != nil {
+			return fmt.Errorf("signal the pressing pod %s: %w", p.pod, err)
+		}
+	}
+	return nil
+}
+
+// signal sends a signal to a process if its pid has not passed to another one.
+func (r *runner) signal(m evidence.Member, signal unix.Signal) error {
+	if now, err := r.hierarchy.Of(m.PID); err != nil || now != m.Cgroup {
+		return nil //nolint:nilerr // it is gone: there is nobody to tell
+	}
+	if err := unix.Kill(m.PID, signal); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("send %s to process %d: %w", unix.SignalName(signal), m.PID, err)
+	}
+	return nil
+}
+
+// press lets memory run out, holds the pressure at every kill until the
+// victim's memory is back, and returns when the scenario's end is reached.
+func (r *runner) press(ctx context.Context) error {
+	if c := r.scenario.Control; c != nil && c.Sigkill != "" {
+		return r.sabotage(ctx, c.Sigkill)
+	}
+	until := r.scenario.Until
+	r.tell("press", "memory runs out, until %s", untilText(until))
+	if err := r.signalPressers(goOn); err != nil {
+		return err
+	}
+	deadline := time.After(until.Deadline())
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for kills := 0; ; {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-deadline:
+			r.tell("press", "nothing more happened within %s", until.Deadline())
+			return r.signalPressers(hold)
+		case k := <-r.recorder.Killed():
+			more, err := r.afterKill(ctx, k)
+			if err != nil {
+				return err
+			}
+			if kills += 1 + more; until.Kills > 0 && kills >= until.Kills {
+				return nil
+			}
+			if err := r.signalPressers(goOn); err != nil {
+				return err
+			}
+		case <-again.C:
+			// Two signals that are pending together are taken by number, not
+			// by age: a "go on" may have been overtaken by the "hold" before.
+			if err := r.signalPressers(goOn); err != nil {
+				return err
+			}
+		case <-look.C:
+			done, err := r.evictionsReached(ctx)
+			if err != nil {
+				return err
+			}
+			if done {
+				return r.signalPressers(hold)
+			}
+		}
+	}
+}
+
+func untilText(u scenarios.Until) string {
+	switch {
+	case u.Kills > 0 && u.Evictions > 0:
+		return fmt.Sprintf("%d kills or %d evictions", u.Kills, u.Evictions)
+	case u.Evictions > 0:
+		return fmt.Sprintf("%d pods are evicted", u.Evictions)
+	}
+	return fmt.Sprintf("%d processes are killed", u.Kills)
+}
+
+// uncharge bounds the wait for a victim's memory: the OOM reaper gives up after
+// 2 s of delay and 10 tries of 0.1 s (OOM_REAPER_DELAY, mm/oom_kill.c).
+const uncharge = 5 * time.Second
+
+// afterKill holds the pressure until the victim's memory is back. It returns
+// how many further kills came in between.
+func (r *runner) afterKill(ctx context.Context, k record.Kill) (more int, err error) {
+	if err := r.signalPressers(hold); err != nil {
+		return 0, err
+	}
+	r.tellKill(k)
+	waiting := []record.Kill{k}
+	deadline := time.After(uncharge)
+	for len(waiting) > 0 {
+		select {
+		case <-ctx.Done():
+			return more, context.Cause(ctx)
+		case <-deadline:
+			r.find("victim-keeps-memory", "%s still holds memory %s after it was killed", waiting[0].Owner, uncharge)
+			return more, nil
+		case next := <-r.recorder.Killed():
+			more++
+			r.tellKill(next)
+			if !next.Group {
+				r.find("second-kill-before-release", "%s was killed %d ms after %s, before the memory of that was given back",
+					next.Owner, next.Time.Sub(k.Time).Milliseconds(), k.Owner)
+			}
+			waiting = append(waiting, next)
+		case <-time.After(time.Millisecond):
+			if now := time.Now(); !evidence.HasMemory(waiting[0].PID) {
+				r.recorder.Uncharged(waiting[0].Order, now)
+				waiting = waiting[1:]
+			}
+		}
+	}
+	return more, nil
+}
+
+func (r *runner) tellKill(k record.Kill) {
+	where := ""
+	if k.OOMLevel != "" {
+		where = fmt.Sprintf(" (the %s cgroup ran out)", k.OOMLevel)
+	}
+	r.tell("kill", "%d. the kernel killed %s, pid %d, oom_score_adj %d, which held %s%s",
+		k.Order, k.Owner, k.PID, k.OOMScoreAdj, k.Freed.Human(), where)
+}
+
+func (r *runner) find(name, format string, args ...any) {
+	f := record.Finding{Name: name, Text: fmt.Sprintf(format, args...)}
+	r.record.Findings = append(r.record.Findings, f)
+	r.tell("finding", "%s: %s", f.Name, f.Text)
+}
+
+func (r *runner) evictionsReached(ctx context.Context) (bool, error) {
+	if r.scenario.Until.Evictions == 0 {
+		return false, nil
+	}
+	pods, err := r.node.Pods(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read the pods: %w", err)
+	}
+	evicted := 0
+	for _, p := range pods {
+		if p.Reason == "Evicted" {
+			evicted++
+		}
+	}
+	return evicted >= r.scenario.Until.Evictions, nil
+}
+
+// sabotage kills a workload's processes as an OOM would, without one.
+func (r *runner) sabotage(ctx context.Context, workload string) error {
+	w, ok := r.scenario.Workload(workload)
+	if !ok {
+		return fmt.Errorf("no workload is called %q", workload)
+	}
+	for _, pod := range w.PodNames() {
+		for _, c := range w.EachContainer() {
+			m, err := r.waitMainProcess(ctx, pod, c.Name)
+			if err != nil {
+				return err
+			}
+			r.tell("press", "SIGKILL to %s, pid %d, in place of pressure", pod, m.PID)
+			if err := r.signal(m, unix.SIGKILL); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

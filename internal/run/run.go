@@ -1,0 +1,159 @@
+// Package run carries a scenario out in a lab: prepare, settle, snapshot,
+// predict, press, observe, recover, judge. The command line and the end-to-end
+// suite are two doors to it. It needs to be on the machine whose kernel the
+// node runs on, as root: evidence is read from outside the node.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oomlab/oomlab/internal/evidence"
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/internal/verdict"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+// Lab is where scenarios run.
+type Lab interface {
+	// Name is the lab's name: kind, cgroup.
+	Name() string
+	// Prepare returns a clean node of exactly the size that the scenario asks
+	// for, its kubelet configured as asked.
+	Prepare(ctx context.Context, s *scenarios.Scenario) (Node, error)
+}
+
+// Node is a prepared node, for one scenario. Its processes are visible in this
+// machine's /proc and its memory in this machine's cgroups.
+type Node interface {
+	// Facts describes the node, and its cgroups by their path on this machine.
+	Facts() record.Node
+	// Kubelet is the configuration that the formulas need.
+	Kubelet() qos.Node
+	// Owner says whose a memory cgroup is.
+	Owner(cgroup string) record.Owner
+	// Start starts the workloads and returns when every balloon holds.
+	Start(ctx context.Context) error
+	// Pods returns the pods as their runtime tells.
+	Pods(ctx context.Context) ([]record.Pod, error)
+	// Daemons returns the state of what must live through it all.
+	Daemons(ctx context.Context) (record.Daemons, error)
+	// Recover ends the pressing pods, waits until the node has recovered and
+	// starts a fresh pod.
+	Recover(ctx context.Context) error
+	// Close removes the workloads. It must work after a failure, too.
+	Close(ctx context.Context) error
+}
+
+// InsidePods is a Node that can look from inside a container.
+type InsidePods interface {
+	// ScoresInPod reads /proc/1/oom_score_adj and oom_score in the container.
+	ScoresInPod(ctx context.Context, pod, container string) (adj, score int, err error)
+}
+
+// Options are the choices of a run.
+type Options struct {
+	Host record.Host
+	// Observe is called with every line of the story, in order.
+	Observe func(record.Event)
+}
+
+// ErrUnsafe says that the pressure would endanger the machine.
+var ErrUnsafe = errors.New("not enough free memory to run this safely")
+
+// Run carries out the scenario and judges it. The record is returned whenever
+// the run got far enough to have one, even next to an error: an error means
+// that the run could not be finished, and says nothing about the scenario.
+func Run(ctx context.Context, lab Lab, s *scenarios.Scenario, opts Options) (*record.Record, error) {
+	r := &runner{
+		lab: lab, scenario: s, opts: opts,
+		record: &record.Record{
+			Schema: record.Schema, Started: time.Now().UTC(), Lab: lab.Name(),
+			Host: opts.Host, Scenario: s, Verdict: record.Inconclusive,
+		},
+	}
+	err := r.run(ctx)
+	r.record.ElapsedSeconds = time.Since(r.record.Started).Seconds()
+	if err != nil {
+		return r.record, fmt.Errorf("run %s in the %s lab: %w", s.Metadata.Name, lab.Name(), err)
+	}
+	r.record.Claims, r.record.Verdict = verdict.Judge(r.record)
+	return r.record, nil
+}
+
+// runner holds what the steps of one run share.
+type runner struct {
+	lab       Lab
+	scenario  *scenarios.Scenario
+	opts      Options
+	record    *record.Record
+	hierarchy evidence.Hierarchy
+	node      Node
+	recorder  *evidence.Recorder
+}
+
+// tell adds a line to the story.
+func (r *runner) tell(step, format string, args ...any) {
+	event := record.Event{
+		AtSeconds: time.Since(r.record.Started).Seconds(),
+		Step:      step, Text: fmt.Sprintf(format, args...),
+	}
+	r.record.Timeline = append(r.record.Timeline, event)
+	if r.opts.Observe != nil {
+		r.opts.Observe(event)
+	}
+}
+
+// closeTimeout bounds the removal of the workloads, which also has to work
+// after the run was interrupted.
+const closeTimeout = time.Minute
+
+func (r *runner) run(ctx context.Context) (err error) {
+	if r.hierarchy, err = evidence.FindHierarchy(); err != nil {
+		return err
+	}
+	ctx, unguard, err := guard(ctx, r.scenario.Node.Memory.Bytes)
+	if err != nil {
+		return err
+	}
+	defer unguard()
+
+	r.tell("prepare", "a node of %s, of which %s for pods", r.scenario.Node.Memory, r.scenario.Node.Kubepods())
+	if r.node, err = r.lab.Prepare(ctx, r.scenario); err != nil {
+		return fmt.Errorf("prepare the node: %w", cause(ctx, err))
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		err = errors.Join(err, r.node.Close(ctx))
+	}()
+	r.record.Node = r.node.Facts()
+	// The evidence is collected from before anything could go wrong.
+	if r.recorder, err = r.hierarchy.Record(context.WithoutCancel(ctx), r.record.Node.Cgroup, r.node.Owner); err != nil {
+		return err
+	}
+	defer func() {
+		result, stopErr := r.recorder.Stop()
+		r.record.Kills, r.record.Sources = result.Kills, result.Sources
+		r.record.Findings = append(r.record.Findings, result.Findings...)
+		err = errors.Join(err, stopErr)
+	}()
+
+	for _, step := range []func(context.Context) error{r.settle, r.predict, r.press, r.observe, r.recover} {
+		if err := step(ctx); err != nil {
+			return cause(ctx, err)
+		}
+	}
+	return nil
+}
+
+// cause prefers the reason for which the run was cancelled to its consequence.
+func cause(ctx context.Context, err error) error {
+	if reason := context.Cause(ctx); reason != nil && !errors.Is(err, reason) {
+		return fmt.Errorf("%w (%w)", reason, err)
+	}
+	return err
+}

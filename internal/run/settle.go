@@ -1,0 +1,141 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oomlab/oomlab/internal/evidence"
+	"github.com/oomlab/oomlab/internal/oom"
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+// settle starts the workloads, waits until they hold what they should, and
+// reads their scores.
+func (r *runner) settle(ctx context.Context) (err error) {
+	if err := r.node.Start(ctx); err != nil {
+		return fmt.Errorf("start the workloads: %w", err)
+	}
+	if r.record.Before, err = r.node.Pods(ctx); err != nil {
+		return fmt.Errorf("read the pods: %w", err)
+	}
+	if r.record.DaemonsBefore, err = r.node.Daemons(ctx); err != nil {
+		return fmt.Errorf("read the node's daemons: %w", err)
+	}
+	r.tell("settle", "%d pods hold what they should", len(r.record.Before))
+	return r.readScores(ctx, "settled", r.record.Before)
+}
+
+// mainProcess returns the first process of a container: the one that the
+// runtime started.
+func (r *runner) mainProcess(pod, container string) (evidence.Member, bool) {
+	for _, m := range r.recorder.Census.Alive() {
+		o := r.node.Owner(m.Cgroup)
+		if o.Level == qos.LevelContainer && o.Pod == pod && o.Container == container {
+			return m, true
+		}
+	}
+	return evidence.Member{}, false
+}
+
+// censusWait bounds the wait for a process that the runtime says is running.
+const censusWait = 5 * time.Second
+
+// waitMainProcess waits until the census has met the container's process.
+func (r *runner) waitMainProcess(ctx context.Context, pod, container string) (evidence.Member, error) {
+	ctx, cancel := context.WithTimeout(ctx, censusWait)
+	defer cancel()
+	for {
+		if m, ok := r.mainProcess(pod, container); ok {
+			return m, nil
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return evidence.Member{}, fmt.Errorf("no process of container %s/%s appears below %s: %w", pod, container, r.record.Node.Cgroup, err)
+		}
+	}
+}
+
+// readScores adds the scores of every running container to the record.
+func (r *runner) readScores(ctx context.Context, when string, pods []record.Pod) error {
+	kernel, err := r.hierarchy.Kernel()
+	if err != nil {
+		return err
+	}
+	for _, pod := range pods {
+		w, ok := r.scenario.Workload(pod.Workload)
+		if !ok {
+			continue
+		}
+		for _, c := range pod.Containers {
+			if !c.Running {
+				continue
+			}
+			score, err := r.readScore(ctx, kernel, w, pod, c.Name)
+			if err != nil {
+				return err
+			}
+			score.When = when
+			r.record.Scores = append(r.record.Scores, score)
+		}
+	}
+	return nil
+}
+
+func (r *runner) readScore(ctx context.Context, kernel oom.Kernel, w scenarios.Workload, pod record.Pod, container string) (record.Score, error) {
+	m, err := r.waitMainProcess(ctx, pod.Name, container)
+	if err != nil {
+		return record.Score{}, err
+	}
+	task, err := evidence.ReadTask(m.PID, kernel.PageSize)
+	if err != nil {
+		return record.Score{}, err
+	}
+	kubelet, spec := r.node.Kubelet(), w.Pod(pod.Name)
+	s := record.Score{
+		Owner: r.node.Owner(m.Cgroup), PID: m.PID, QoSClass: string(qos.ClassOf(spec, kubelet.Version)),
+		Observed: task.OOMScoreAdj, OOMScore: *task.ObservedOOMScore, OOMModel: kernel.OOMScore(task),
+	}
+	for _, c := range spec.Containers {
+		if c.Name == container {
+			s.Formula = kubelet.OOMScoreAdj(spec, c)
+		}
+	}
+	if s.Formula < r.opts.Host.LowestAdj && s.Observed >= r.opts.Host.LowestAdj {
+		s.Explained = r.opts.Host.LowestAdjProof
+	}
+	if inside, ok := r.node.(InsidePods); ok {
+		adj, score, err := inside.ScoresInPod(ctx, pod.Name, container)
+		if err != nil {
+			return s, fmt.Errorf("read the scores inside %s/%s: %w", pod.Name, container, err)
+		}
+		s.InPod, s.OOMInPod = &adj, &score
+	}
+	return s, nil
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// poll asks again and again until done says yes. What err says last is part of
+// the error when ctx ends first.
+func poll(ctx context.Context, every time.Duration, done func(context.Context) (bool, error)) error {
+	for {
+		ok, err := done(ctx)
+		if err == nil && ok {
+			return nil
+		}
+		if waitErr := sleep(ctx, every); waitErr != nil {
+			return errors.Join(waitErr, err)
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package verdict
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/oomlab/oomlab/internal/oom"
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+)
+
+// forecast compares the kills, one by one, with the steps of the forecast. A
+// rival in a tie or within the counters' error is as good as the one named.
+func forecast(r *record.Record) (record.Claim, bool) {
+	if r.Forecast == nil {
+		return record.Claim{}, false
+	}
+	steps := r.Forecast.Steps
+	if len(r.Kills) < len(steps) {
+		return claim(Forecast, record.Fail, "the model expected %d kills, the kernel made %d", len(steps), len(r.Kills)), true
+	}
+	var named []string
+	doubtful := 0
+	for i, step := range steps {
+		legal := append([]int{step.Victim}, step.Rivals...)
+		if step.Outcome != oom.OutcomeVictim {
+			doubtful++
+		}
+		if !slices.ContainsFunc(legal, func(pid int) bool { return isVictim(r, pid, r.Kills[i]) }) {
+			return record.Claim{
+				Name: Forecast, Verdict: record.Fail, Evidence: killEvidence(r.Kills),
+				Sentence: fmt.Sprintf("kill %d was expected to be %s, and was %s", i+1, ownersOf(r, legal), r.Kills[i].Owner),
+			}, true
+		}
+		named = append(named, r.Kills[i].Owner.String())
+	}
+	sentence := fmt.Sprintf("the kernel killed whom the model named: %s", list(named))
+	if doubtful > 0 {
+		sentence += fmt.Sprintf(" (%d by a tie or within the error of the kernel's counters)", doubtful)
+	}
+	return record.Claim{Name: Forecast, Verdict: record.Pass, Sentence: sentence, Evidence: killEvidence(r.Kills)}, true
+}
+
+// isVictim: the forecast names processes of the snapshot. One that was killed
+// and restarted since has another pid, and is the same victim.
+func isVictim(r *record.Record, pid int, k record.Kill) bool {
+	owner, known := r.Owners[pid]
+	return k.PID == pid || known && owner.Workload != "" && owner == k.Owner
+}
+
+func ownersOf(r *record.Record, pids []int) string {
+	var names []string
+	for _, pid := range pids {
+		names = append(names, r.Owners[pid].String())
+	}
+	return strings.Join(names, " or ")
+}
+
+func killed(r *record.Record) (record.Claim, bool) {
+	want := r.Scenario.Expect.Killed
+	if len(want) == 0 {
+		return record.Claim{}, false
+	}
+	got := firstKills(r.Kills)
+	if !slices.Equal(got, want) {
+		c := claim(Killed, record.Fail, "expected kills: %s; seen: %s", list(want), list(got))
+		c.Evidence = killEvidence(r.Kills)
+		return c, true
+	}
+	c := claim(Killed, record.Pass, "killed in this order, and nobody else: %s", list(got))
+	c.Evidence = killEvidence(r.Kills)
+	return c, true
+}
+
+func survive(r *record.Record) (record.Claim, bool) {
+	want := r.Scenario.Expect.Survive
+	if len(want) == 0 {
+		return record.Claim{}, false
+	}
+	for _, name := range want {
+		for _, k := range r.Kills {
+			if k.Owner.Workload == name {
+				return claim(Survive, record.Fail, "%s was to survive and was killed (kill %d)", name, k.Order), true
+			}
+		}
+		for _, before := range podsOf(r.Before, name) {
+			after, ok := podByUID(r.After, before.UID)
+			if !ok {
+				return claim(Survive, record.Fail, "pod %s was to survive and is not there any more", before.Name), true
+			}
+			for i, c := range after.Containers {
+				if i < len(before.Containers) && c.RestartCount != before.Containers[i].RestartCount || !c.Running {
+					return claim(Survive, record.Fail, "%s was to survive, but its container %s ended", before.Name, c.Name), true
+				}
+			}
+		}
+	}
+	return claim(Survive, record.Pass, "untouched: %s", strings.Join(want, ", ")), true
+}
+
+func kills(r *record.Record) (record.Claim, bool) {
+	want := r.Scenario.Expect.Kills
+	if want == nil {
+		return record.Claim{}, false
+	}
+	if len(r.Kills) != *want {
+		c := claim(Kills, record.Fail, "expected %d kills, seen %d", *want, len(r.Kills))
+		c.Evidence = killEvidence(r.Kills)
+		return c, true
+	}
+	return claim(Kills, record.Pass, "exactly %d processes were killed", *want), true
+}
+
+// fewestKills: what the victim freed is more than any other process could have.
+func fewestKills(r *record.Record) (record.Claim, bool) {
+	if !r.Scenario.Expect.FewestKills {
+		return record.Claim{}, false
+	}
+	if len(r.Kills) == 0 {
+		return claim(FewestKills, record.Fail, "nobody was killed"), true
+	}
+	victim := r.Kills[0]
+	page := r.Snapshot.Kernel.PageSize
+	smaller := 0
+	for _, t := range r.Snapshot.Tasks {
+		owner := r.Owners[t.PID]
+		if owner.Level != qos.LevelContainer || t.PID == victim.PID {
+			continue
+		}
+		if w, _ := r.Scenario.Workload(owner.Workload); w.Press != "" {
+			continue // it grew after the snapshot; the forecast has its size
+		}
+		if t.RSS().Bytes(page) >= victim.Freed {
+			return claim(FewestKills, record.Fail, "%s held %s, more than the victim's %s", owner, t.RSS().Bytes(page).Human(), victim.Freed.Human()), true
+		}
+		smaller++
+	}
+	return claim(FewestKills, record.Pass, "one kill freed %s, more than any of the %d others held", victim.Freed.Human(), smaller), true
+}
+
+func oomCgroup(r *record.Record) (record.Claim, bool) {
+	want := r.Scenario.Expect
+	if want.OOMCgroup == "" && want.TaskCgroup == "" {
+		return record.Claim{}, false
+	}
+	if len(r.Kills) == 0 {
+		return claim(OOMCgroup, record.Fail, "nobody was killed"), true
+	}
+	for _, k := range r.Kills {
+		if k.Report == nil {
+			return claim(OOMCgroup, record.Inconclusive, "the kernel's report of kill %d was withheld by its rate limit", k.Order), true
+		}
+		if want.OOMCgroup != "" && k.OOMLevel != want.OOMCgroup {
+			return claim(OOMCgroup, record.Fail, "kill %d: oom_memcg is the %s cgroup, expected the %s: %s", k.Order, k.OOMLevel, want.OOMCgroup, k.OOMCgroup), true
+		}
+		if want.TaskCgroup != "" && k.Owner.Level != want.TaskCgroup {
+			return claim(OOMCgroup, record.Fail, "kill %d: task_memcg is the %s cgroup, expected the %s: %s", k.Order, k.Owner.Level, want.TaskCgroup, k.TaskCgroup), true
+		}
+	}
+	k := r.Kills[0]
+	c := claim(OOMCgroup, record.Pass, "oom_memcg is the %s cgroup, task_memcg the %s", k.OOMLevel, k.Owner.Level)
+	c.Evidence = []string{"oom_memcg=" + k.OOMCgroup, "task_memcg=" + k.TaskCgroup}
+	return c, true
+}
+
+// contained: nobody outside of what was to run out is touched.
+func contained(r *record.Record) (record.Claim, bool) {
+	for _, k := range r.Kills {
+		if r.Scenario.Node.Domain != qos.LevelNode && k.Owner.Workload == "" {
+			return claim(Contained, record.Fail, "kill %d took %s (%s), which is no workload's", k.Order, k.Owner, k.Name), true
+		}
+		if k.OOMLevel != "" && !withinDomain(r.Scenario.Node.Domain, k.OOMLevel) {
+			return claim(Contained, record.Fail, "kill %d: the %s cgroup ran out, the scenario is about the %s", k.Order, k.OOMLevel, r.Scenario.Node.Domain), true
+		}
+	}
+	return claim(Contained, record.Pass, "every kill was within the %s cgroup", r.Scenario.Node.Domain), true
+}
+
+// withinDomain: a pod's or container's own limit is within kubepods, and that
+// within the node.
+func withinDomain(domain, level qos.Level) bool {
+	order := []qos.Level{qos.LevelContainer, qos.LevelPod, qos.LevelClass, qos.LevelKubepods, qos.LevelNode, qos.LevelGlobal}
+	outer := slices.Index(order, domain)
+	if domain == qos.LevelContainer {
+		outer = slices.Index(order, qos.LevelPod) // a pod's only container shares its limit
+	}
+	return slices.Index(order, level) <= outer
+}
+
+func sources(r *record.Record) (record.Claim, bool) {
+	for _, s := range r.Sources {
+		if s.Lost > 0 {
+			return claim(Evidence, record.Inconclusive, "%s lost %d records while the scenario ran", s.Name, s.Lost), true
+		}
+	}
+	for _, f := range r.Findings {
+		if f.Name == "kill-missed-by-kmsg" {
+			return claim(Evidence, record.Fail, "%s: %s", f.Name, f.Text), true
+		}
+	}
+	var names []string
+	for _, s := range r.Sources {
+		if s.Error == "" {
+			names = append(names, s.Name)
+		}
+	}
+	return claim(Evidence, record.Pass, "%s lost nothing and agree on %d kills", strings.Join(names, " and "), len(r.Kills)), true
+}

@@ -1,0 +1,114 @@
+// Package verdict judges a run: it holds what was claimed, by the model and by
+// the scenario, against what was seen, claim by claim. It only reads the run
+// record, so that a verdict can be given again from the record alone.
+package verdict
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/oomlab/oomlab/internal/record"
+)
+
+// The names of the claims. A negative control names the one that must fail.
+const (
+	Forecast        = "forecast"          // the kernel kills whom the model named, in that order
+	Killed          = "killed"            // the scenario's order of first kills
+	Survive         = "survive"           // no kill touches these
+	Kills           = "kills"             // the exact number of kills
+	FewestKills     = "fewest-kills"      // each victim was the largest
+	OOMCgroup       = "oom-cgroup"        // the cgroups that the kernel names
+	Scores          = "scores"            // oom_score_adj is what the formula says
+	OOMScore        = "oom-score"         // /proc/PID/oom_score is what the formula says
+	HighestOOMScore = "highest-oom-score" // the highest oom_score is not the victim's
+	Restarted       = "restarted"         // in place, with the right reason
+	Failed          = "failed"            // ended without a restart
+	Evicted         = "evicted"           // by the kubelet, and by nobody else
+	Contained       = "contained"         // all kills are within what was to run out
+	KubeletSurvives = "kubelet-survives"  // the node's daemons live through it
+	Evidence        = "evidence"          // the sources saw everything and agree
+)
+
+// judge gives the answer to one claim, and false if nobody made the claim.
+type judge func(r *record.Record) (record.Claim, bool)
+
+var judges = []judge{
+	forecast, killed, survive, kills, fewestKills, oomCgroup, scores, oomScore, highestOOMScore,
+	restarted, failed, evicted, contained, kubeletSurvives, sources,
+}
+
+// Judge returns the answer to every claim, and the verdict on the whole run:
+// fail if a claim failed, else inconclusive if one was, else pass if one
+// passed, else unsupported.
+func Judge(r *record.Record) ([]record.Claim, record.Verdict) {
+	var claims []record.Claim
+	for _, judge := range judges {
+		if c, ok := judge(r); ok {
+			claims = append(claims, c)
+		}
+	}
+	for _, v := range []record.Verdict{record.Fail, record.Inconclusive, record.Pass} {
+		if slices.ContainsFunc(claims, func(c record.Claim) bool { return c.Verdict == v }) {
+			return claims, v
+		}
+	}
+	return claims, record.Unsupported
+}
+
+func claim(name string, v record.Verdict, format string, args ...any) record.Claim {
+	return record.Claim{Name: name, Verdict: v, Sentence: fmt.Sprintf(format, args...)}
+}
+
+// firstKills returns the workloads in the order of their first kill. What is
+// no workload's goes by its level: "the node cgroup".
+func firstKills(kills []record.Kill) []string {
+	var order []string
+	for _, k := range kills {
+		name := k.Owner.Workload
+		if name == "" {
+			name = k.Owner.String()
+		}
+		if !slices.Contains(order, name) {
+			order = append(order, name)
+		}
+	}
+	return order
+}
+
+// list writes names for a sentence.
+func list(names []string) string {
+	if len(names) == 0 {
+		return "nobody"
+	}
+	return strings.Join(names, ", then ")
+}
+
+// killEvidence points at the kernel's own lines.
+func killEvidence(kills []record.Kill) []string {
+	var lines []string
+	for _, k := range kills {
+		lines = append(lines, fmt.Sprintf("kill %d: pid %d (%s) of %s, oom_score_adj %d, seen by %s",
+			k.Order, k.PID, k.Name, k.Owner, k.OOMScoreAdj, strings.Join(k.Sources, " and ")))
+	}
+	return lines
+}
+
+func podsOf(pods []record.Pod, workload string) []record.Pod {
+	var of []record.Pod
+	for _, p := range pods {
+		if p.Workload == workload {
+			of = append(of, p)
+		}
+	}
+	return of
+}
+
+func podByUID(pods []record.Pod, uid string) (record.Pod, bool) {
+	for _, p := range pods {
+		if p.UID == uid {
+			return p, true
+		}
+	}
+	return record.Pod{}, false
+}

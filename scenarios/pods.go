@@ -1,0 +1,78 @@
+package scenarios
+
+import (
+	"fmt"
+
+	"github.com/oomlab/oomlab/internal/qos"
+)
+
+// PodNames returns the names of the workload's pods: its own name, or with
+// replicas NAME-1, NAME-2 …
+func (w Workload) PodNames() []string {
+	if w.Replicas == 0 {
+		return []string{w.Name}
+	}
+	names := make([]string, w.Replicas)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%d", w.Name, i+1)
+	}
+	return names
+}
+
+// EachContainer returns the workload's containers; the only one of a pod that
+// describes it directly is called as the workload is.
+func (w Workload) EachContainer() []Container {
+	if len(w.Containers) > 0 {
+		return w.Containers
+	}
+	c := w.Container
+	c.Name = w.Name
+	return []Container{c}
+}
+
+// Pod returns what the kubelet sees of one of the workload's pods, once the API
+// server has copied limits into the requests that are missing.
+func (w Workload) Pod(name string) qos.Pod {
+	pod := qos.Pod{Name: name, Priority: priorities[w.PriorityClassName], PriorityClass: w.PriorityClassName}
+	for _, c := range w.EachContainer() {
+		pod.Containers = append(pod.Containers, qos.Container{
+			Name:         c.Name,
+			Requirements: qos.Requirements{Requests: c.Requests.orElse(c.Limits).qos(), Limits: c.Limits.qos()},
+		})
+	}
+	return pod
+}
+
+// priorities are the priority classes that a scenario may name.
+var priorities = map[string]int32{"low": -1000, "high": 1000}
+
+func (r Resources) orElse(limits Resources) Resources {
+	if r.Memory == nil {
+		r.Memory = limits.Memory
+	}
+	if r.CPU == nil {
+		r.CPU = limits.CPU
+	}
+	return r
+}
+
+func (r Resources) qos() qos.Resources {
+	var q qos.Resources
+	if r.Memory != nil {
+		q.Memory = r.Memory.Bytes
+	}
+	if r.CPU != nil {
+		q.CPU = qos.MilliCPU(r.CPU.Millicores)
+	}
+	return q
+}
+
+// Workload returns the workload of that name.
+func (s *Scenario) Workload(name string) (Workload, bool) {
+	for _, w := range s.Workloads {
+		if w.Name == name {
+			return w, true
+		}
+	}
+	return Workload{}, false
+}
