@@ -84,7 +84,12 @@ func readTask(dir string, hostPIDs bool) (Task, error) {
 	if err != nil {
 		return Task{}, err
 	}
-	_, hasMemory := f["VmRSS"] // status of a kernel thread or zombie has none
+	_, hasMemory := f["VmRSS"]
+	if ppid := f["PPid"]; !hasMemory && ppid != "0" && ppid != "2" {
+		// Not a kernel thread, so it is exiting. Its leader gives up the memory
+		// before other threads do, and then status no longer tells what is left.
+		return Task{}, fs.ErrNotExist
+	}
 	adj, err := readInt(dir + "/oom_score_adj")
 	return Task{
 		Name: f["Name"], NoMM: !hasMemory, GlobalInit: hostPIDs && dir == "/proc/1", OOMScoreAdj: adj,
