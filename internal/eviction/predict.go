@@ -12,10 +12,10 @@ import (
 type State struct {
 	Node Node  `json:"node"`
 	Pods []Pod `json:"pods"`
-	// Met says that the thresholds were already met when the kubelet looked
-	// before, so that minimum reclaim counts.
-	Met bool `json:"metBefore,omitempty"`
-	// MetFor is how long they have been met, for soft thresholds.
+	// Met are the thresholds that were met when the kubelet looked before: their
+	// minimum reclaim counts.
+	Met []Threshold `json:"metBefore,omitempty"`
+	// MetFor is for how long soft thresholds have been met, if they are.
 	MetFor time.Duration `json:"metForNanoseconds,omitempty"`
 }
 
@@ -66,12 +66,9 @@ func (c Config) Predict(s State) (Prediction, error) {
 	observed := c.observe(s.Node)
 	for _, t := range thresholds {
 		o, ok := observed[t.Signal]
-		if ok && t.met(o, s.Met) && (!t.Soft || s.MetFor >= t.GracePeriod) {
-			m := MetThreshold{Threshold: t, Observation: o, Wanted: t.Value.Of(o.Capacity)}
-			if s.Met {
-				m.Wanted += t.MinReclaim.Of(o.Capacity)
-			}
-			p.Thresholds = append(p.Thresholds, m)
+		wanted := t.wanted(o, slices.Contains(s.Met, t))
+		if ok && o.Available < wanted && (!t.Soft || s.MetFor >= t.GracePeriod) {
+			p.Thresholds = append(p.Thresholds, MetThreshold{Threshold: t, Observation: o, Wanted: wanted})
 		}
 	}
 	if len(p.Thresholds) == 0 {
@@ -124,7 +121,16 @@ func (c Config) Sequence(s State) ([]Prediction, error) {
 		freed := s.Pods[gone].WorkingSet
 		s.Node.Root.Usage -= freed
 		s.Node.Kubepods.Usage -= freed
-		pods := append([]Pod{}, s.Pods[:gone]...)
-		s.Pods, s.Met = append(pods, s.Pods[gone+1:]...), true
+		s.Pods = slices.Delete(slices.Clone(s.Pods), gone, gone+1)
+		s.Met = p.met()
 	}
+}
+
+// met returns the thresholds that were met, for the Met of the next State.
+func (p Prediction) met() []Threshold {
+	var out []Threshold
+	for _, t := range p.Thresholds {
+		out = append(out, t.Threshold)
+	}
+	return out
 }

@@ -38,6 +38,7 @@ func TestPredict(t *testing.T) {
 	soft := Config{Version: 37, Hard: map[string]string{}, Soft: map[string]string{"memory.available": "1Gi"},
 		SoftGracePeriod: map[string]time.Duration{"memory.available": time.Minute}}
 	reclaim := Config{Version: 37, MinimumReclaim: map[string]string{"memory.available": "50Mi"}}
+	met := []Threshold{{Signal: MemoryAvailable, Value: Value{Bytes: 100 * mi}, MinReclaim: Value{Bytes: 50 * mi}}}
 
 	for name, tc := range map[string]struct {
 		config Config
@@ -57,8 +58,9 @@ func TestPredict(t *testing.T) {
 		"tie":                           {Config{Version: 37}, State{Node: node(0, 0), Pods: append([]Pod{uses("d", 0, gi)}, pods...)}, "tie d a"},
 		"exempt is no part of a tie":    {Config{Version: 37}, State{Node: node(0, 0), Pods: []Pod{static, uses("d", 0, 9*gi)}}, "evicts d"},
 		"reclaim not asked before":      {reclaim, State{Node: node(149*mi, plenty), Pods: pods}, "not-met"},
-		"reclaim asked after":           {reclaim, State{Node: node(149*mi, plenty), Pods: pods, Met: true}, "evicts a"},
-		"reclaimed":                     {reclaim, State{Node: node(150*mi, plenty), Pods: pods, Met: true}, "not-met"},
+		"reclaim asked after":           {reclaim, State{Node: node(149*mi, plenty), Pods: pods, Met: met}, "evicts a"},
+		"reclaimed":                     {reclaim, State{Node: node(150*mi, plenty), Pods: pods, Met: met}, "not-met"},
+		"reclaim of another threshold":  {reclaim, State{Node: node(plenty, 149*mi), Pods: pods, Met: met}, "not-met"},
 		"soft, not for long":            {soft, State{Node: node(gi-1, plenty), Pods: pods, MetFor: time.Minute - 1}, "not-met"},
 		"soft, long enough":             {soft, State{Node: node(gi-1, plenty), Pods: pods, MetFor: time.Minute}, "evicts a"},
 		"no limit on kubepods observed": {Config{Version: 37}, State{Node: Node{Capacity: 8 * gi, KubepodsLimit: mem.Max}, Pods: pods}, "not-met"},
@@ -78,12 +80,13 @@ func TestPredict(t *testing.T) {
 
 func TestPredictShowsItsThresholds(t *testing.T) {
 	c := Config{Version: 37, Hard: map[string]string{"memory.available": "10%"}, MinimumReclaim: map[string]string{"memory.available": "1Mi"}}
-	p, err := c.Predict(State{Node: node(100*mi, gi), Met: true})
+	threshold := Threshold{Signal: MemoryAvailable, Value: Value{Share: 0.1}, MinReclaim: Value{Bytes: mi}}
+	p, err := c.Predict(State{Node: node(100*mi, gi), Met: []Threshold{threshold}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []MetThreshold{{
-		Threshold:   Threshold{Signal: MemoryAvailable, Value: Value{Share: 0.1}, MinReclaim: Value{Bytes: mi}},
+		Threshold:   threshold,
 		Observation: Observation{Available: 100 * mi, Capacity: 8 * gi},
 		Wanted:      858993472 + mi, // 0.1 in 32 bits
 	}}

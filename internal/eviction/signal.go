@@ -55,12 +55,12 @@ func (c Config) observe(n Node) map[Signal]Observation {
 	return out
 }
 
-// met tells whether available is strictly below the threshold. After it was
-// met, MinReclaim has to be available too.
-func (t Threshold) met(o Observation, before bool) bool {
+// wanted is what must be available for the threshold not to be met. After it was
+// met, the minimum reclaim has to be available too.
+func (t Threshold) wanted(o Observation, before bool) mem.Bytes {
 	want := t.Value.Of(o.Capacity)
 	if before {
 		want += t.MinReclaim.Of(o.Capacity)
 	}
-	return o.Available < want
+	return want
 }

@@ -49,12 +49,13 @@ func (n Node) ClassLimits(c Class, pods []Pod) Limits {
 // (ResourceConfigForPod, pkg/kubelet/cm).
 func (n Node) PodLimits(p Pod) Limits {
 	request, limit := p.PodRequest(n.Version).Memory, p.podLimit(n.Version).Memory
-	l := n.protect(limitOf(request), ClassOf(p, n.Version))
-	if n.isLimited(p) {
+	class, declared := ClassOf(p, n.Version), p.limitsDeclared(n.Version)
+	l := n.protect(limitOf(request), class)
+	if class == Guaranteed || class == Burstable && declared {
 		l.Max = limitOf(limit)
-		if n.Version >= 37 && p.hasPodLevel() {
-			l.High = n.high(request, limit)
-		}
+	}
+	if n.Version >= 37 && p.hasPodLevel() && declared {
+		l.High = n.high(request, limit)
 	}
 	return l
 }
@@ -90,15 +91,9 @@ func (n Node) groupKill() bool {
 	return n.unified() && n.Version >= 28 && !single
 }
 
-// isLimited tells whether the pod's cgroup gets an upper bound.
-func (n Node) isLimited(p Pod) bool {
-	switch ClassOf(p, n.Version) {
-	case Guaranteed:
-		return true
-	case BestEffort:
-		return false
-	}
-	if n.Version.podLevelResources() && p.Resources != nil && p.Resources.Limits.Memory > 0 {
+// limitsDeclared tells whether nothing in the pod may grow without a limit.
+func (p Pod) limitsDeclared(v Version) bool {
+	if v.podLevelResources() && p.Resources != nil && p.Resources.Limits.Memory > 0 {
 		return true
 	}
 	for _, c := range p.Containers {

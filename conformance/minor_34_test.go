@@ -1,0 +1,19 @@
+//go:build v1_34
+
+package conformance
+
+import (
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/kubernetes/pkg/kubelet/cm"
+	"k8s.io/kubernetes/pkg/kubelet/eviction"
+)
+
+const minor = 34
+
+func podCgroup(p *v1.Pod, memoryQoS bool, _ float64) *cm.ResourceConfig {
+	return cm.ResourceConfigForPod(p, true, cm.QuotaPeriod, memoryQoS)
+}
+
+func start(m eviction.Manager, disk eviction.DiskInfoProvider, active eviction.ActivePodsFunc, cleaned eviction.PodCleanedUpFunc) {
+	m.Start(disk, active, cleaned, 0)
+}
