@@ -79,7 +79,7 @@ func (h host) ensure(ctx context.Context, out io.Writer, packages []string) erro
 	case !h.root:
 		return fmt.Errorf("%w: only root can install them: run: sudo %s", ErrRefused, command)
 	}
-	fmt.Fprintf(out, "installing %s (not on this machine yet; %s=1 forbids it)\n", names, NoInstallEnv)
+	_, _ = fmt.Fprintf(out, "installing %s (not on this machine yet; %s=1 forbids it)\n", names, NoInstallEnv)
 	return h.install(ctx, missing)
 }
 

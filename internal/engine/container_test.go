@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -37,6 +38,17 @@ func TestParseContainers(t *testing.T) {
 	if _, err := parseContainers("Emulate Docker CLI using podman.\n"); err == nil {
 		t.Error("no error for a line without a tab")
 	}
+}
+
+func FuzzParseContainers(f *testing.F) {
+	f.Add("1a\tone\n2b\ttwo\n")
+	f.Add("\t\n")
+	f.Fuzz(func(t *testing.T, out string) {
+		containers, err := parseContainers(out)
+		if lines := strings.Count(out, "\n"); err == nil && len(containers) < lines {
+			t.Errorf("%d containers of %d lines in %q", len(containers), lines, out)
+		}
+	})
 }
 
 // answering returns an engine whose every command prints out, and what it ran.

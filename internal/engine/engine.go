@@ -164,7 +164,7 @@ func (f finder) tryWith(ctx context.Context, e Engine, s settings) (*Engine, err
 			return nil, err
 		}
 	}
-	fmt.Fprintf(f.out, "trying %s %s %s\n", e.Name, e.Version, s.Name)
+	_, _ = fmt.Fprintf(f.out, "trying %s %s %s\n", e.Name, e.Version, s.Name)
 	var err error
 	if e.env, err = f.apply(s); err != nil {
 		return nil, err

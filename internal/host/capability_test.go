@@ -45,6 +45,27 @@ func TestCapabilitiesErrors(t *testing.T) {
 	}
 }
 
+// Whatever is read, what the set has and what it lacks are all that is known.
+func FuzzParseCapabilities(f *testing.F) {
+	f.Add(status, "40")
+	f.Add("CapEff:\tffffffffffffffff\n", "63")
+	f.Fuzz(func(t *testing.T, status, last string) {
+		c, err := parseCapabilities(status, "CapEff", last)
+		if err != nil {
+			return
+		}
+		missing := c.Missing()
+		for _, name := range missing {
+			if c.Has(name) {
+				t.Errorf("%s is both there and missing", name)
+			}
+		}
+		if (len(missing) == 0) != strings.HasPrefix(c.Summary(), "all ") {
+			t.Errorf("missing %v, summary %q", missing, c.Summary())
+		}
+	})
+}
+
 func TestCapabilitiesJSON(t *testing.T) {
 	for field, want := range map[string]string{
 		"CapEff": `{"count":40,"missing":["CAP_SYS_RESOURCE"]}`,
