@@ -47,10 +47,7 @@ type Version struct {
 // ParseVersion reads a kernel release as uname -r prints it: "6.18.44-fc-v782",
 // "5.15.0-1023-azure", "7.2". Only the leading numbers count.
 func ParseVersion(release string) (Version, error) {
-	numbers := release
-	if end := strings.IndexFunc(release, func(r rune) bool { return r != '.' && (r < '0' || r > '9') }); end >= 0 {
-		numbers = release[:end]
-	}
+	numbers := strings.TrimSuffix(release, strings.TrimLeft(release, "0123456789."))
 	parts := strings.Split(strings.TrimSuffix(numbers, "."), ".")
 	if len(parts) < 2 {
 		return Version{}, fmt.Errorf("%q is not a kernel release: want one such as 6.18.44", release)

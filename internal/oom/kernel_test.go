@@ -9,7 +9,7 @@ func TestParseVersion(t *testing.T) {
 	for release, want := range map[string]Version{
 		"6.18.44-fc-v782": {6, 18, 44}, "5.15.0-1023-azure": {5, 15, 0}, "7.2": {7, 2, 0},
 		"5.4.0-150-generic": {5, 4, 0}, "6.1.0-37-cloud-amd64": {6, 1, 0}, "6.6.87.2-microsoft-standard-WSL2": {6, 6, 87},
-		"4.18.0-553.el8_10.x86_64": {4, 18, 0}, "6.12+deb13": {6, 12, 0}, "6.19.0-rc3": {6, 19, 0}, "6.12.": {6, 12, 0},
+		"4.18.0-553.el8_10.x86_64": {4, 18, 0}, "6.12+deb13": {6, 12, 0}, "6.19.0-rc3": {6, 19, 0}, "6.12.": {6, 12, 0}, "5.10.209-0": {5, 10, 209},
 	} {
 		if got, err := ParseVersion(release); err != nil || got != want {
 			t.Errorf("ParseVersion(%q) = %v, %v; want %v", release, got, err, want)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -152,17 +153,17 @@ func TestDomainsThatCannotRunOut(t *testing.T) {
 	s := a64(at(1, 1, 0))
 	s.Kernel.NodePages = []mem.Pages{1000}
 	s.Cgroups = append(s.Cgroups, Cgroup{Path: "/max", Limit: mem.Max}, Cgroup{Path: "/unknown"})
-	for name, d := range map[string]Domain{
-		"unlimited":      Memcg("/max"),
-		"limit unknown":  Memcg("/unknown"),
-		"no such cgroup": Memcg("/b"),
-		"no nodes":       {Constraint: ConstraintCPUSet},
-		"no such node":   {Constraint: ConstraintCPUSet, Nodes: []int{1}},
-		"negative node":  {Constraint: ConstraintMemoryPolicy, Nodes: []int{-1}},
-		"no constraint":  {},
+	for want, d := range map[string]Domain{
+		"limit is max":          Memcg("/max"),
+		"limit is unknown":      Memcg("/unknown"),
+		"no such cgroup":        Memcg("/b"),
+		"name the memory nodes": {Constraint: ConstraintCPUSet},
+		"node 1 are not known":  {Constraint: ConstraintCPUSet, Nodes: []int{1}},
+		"node -1 are not known": {Constraint: ConstraintMemoryPolicy, Nodes: []int{-1}},
+		"not a constraint":      {},
 	} {
-		if p, err := Predict(s, d, 0); !errors.Is(err, ErrDomain) {
-			t.Errorf("%s: %+v, %v; want ErrDomain", name, p, err)
+		if _, err := Predict(s, d, 0); !errors.Is(err, ErrDomain) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v; want ErrDomain: %s", d, err, want)
 		}
 	}
 }
