@@ -37,7 +37,7 @@ type Spec struct {
 
 	// MultiCall, where not empty, links all commands into one binary of this
 	// name, which runs the one that it was started as (by the base name of
-	// its first argument). One link instead of many saves minutes and, as
+	// its first argument); the commands are symbolic links to it. One link instead of many saves minutes and, as
 	// most of their code is common, most of the disk.
 	MultiCall string
 
@@ -126,6 +126,13 @@ func (s Spec) build(ctx context.Context, dir string) error {
 			return err
 		}
 	}
+	for name := range s.Commands {
+		if s.MultiCall != "" && name != s.MultiCall {
+			if err := os.Symlink(s.MultiCall, filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -134,6 +141,7 @@ func (s Spec) flags() []string {
 	return []string{
 		"-mod=mod", // go.mod and go.sum are ours to complete
 		"-trimpath", "-buildvcs=false",
+		"-gcflags=all=-dwarf=false", // a quarter of the build cache; -s drops it anyway
 		"-tags=" + strings.Join(s.Tags, ","),
 		"-ldflags=" + strings.Join(append([]string{"-s", "-w"}, s.LDFlags...), " "),
 	}
@@ -146,7 +154,9 @@ func (s Spec) command(ctx context.Context, dir string, args ...string) *exec.Cmd
 	if s.CGO {
 		cgo = "CGO_ENABLED=1"
 	}
-	cmd.Env = append(cmd.Env, cgo)
+	// Compilers live for seconds: collecting garbage less often makes them
+	// about a tenth faster.
+	cmd.Env = append(cmd.Env, cgo, "GOGC=400")
 	return cmd
 }
 

@@ -139,11 +139,7 @@ func TestBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"hi": "hi !", "ho": "ho"} {
-		link := filepath.Join(t.TempDir(), name)
-		if err := os.Link(filepath.Join(dir, "all"), link); err != nil {
-			t.Fatal(err)
-		}
-		expectOutput(t, want, link)
+		expectOutput(t, want, filepath.Join(dir, name))
 	}
 	if err := exec.Command(filepath.Join(dir, "all")).Run(); err == nil {
 		t.Error("a name that is no command succeeded")
