@@ -203,11 +203,14 @@ func parseOwn(k kind, text string) func(*Report) {
 		_, domain, _ := strings.Cut(text, " killed as a result of limit of ")
 		return func(r *Report) { r.Domain = domain }
 	case statsHead:
-		domain, stats := parseStatsHead(text)
+		path, stats := parseStatsHead(text)
 		return func(r *Report) {
-			r.Stats = stats
 			if r.Domain == "" {
-				r.Domain = domain
+				r.Domain = path
+			}
+			// Before Linux 5.1 the cgroups below the domain follow.
+			if r.Domain == path {
+				r.Stats = stats
 			}
 		}
 	case protection:
@@ -243,7 +246,7 @@ func (a *Assembler) takeShared(k kind, text string) bool {
 	case trace:
 		h, ok := parseTrace(text)
 		// Another CPU may have printed its own trace in between.
-		if t := r.Trigger; ok && t != nil && t.PID == 0 && t.Name == h.name {
+		if t := r.Trigger; ok && t != nil && t.PID == 0 && strings.TrimSpace(t.Name) == h.name {
 			t.PID, t.CPU, r.Kernel = h.pid, &h.cpu, h.kernel
 			return true
 		}

@@ -175,10 +175,11 @@ func set(words string) map[string]bool {
 // cutTag takes off "host kernel: ", and finds the tags of other programs. It
 // must not take the kernel's own words for a tag: "memory: usage 4kB".
 func (l *logLine) cutTag(s string) string {
+	s = strings.TrimLeft(s, " ")
 	rest, host := s, ""
 	for range 4 {
-		word, after, ok := strings.Cut(strings.TrimLeft(rest, " "), " ")
-		if !ok || word == "" || word[0] == '[' {
+		word, after, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
+		if word == "" || word[0] == '[' {
 			return s
 		}
 		if tag, found := strings.CutSuffix(word, ":"); found {

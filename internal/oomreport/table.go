@@ -1,6 +1,7 @@
 package oomreport
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,7 +44,18 @@ func parseColumns(s string) []string {
 	if len(names) < 2 || names[0] != "uid" || names[len(names)-1] != "name" {
 		return nil
 	}
-	return names[:len(names)-1]
+	names = names[:len(names)-1]
+	// A heading that lost words would give the numbers to wrong columns.
+	for _, always := range []string{"tgid", "total_vm", "rss", "swapents", "oom_score_adj"} {
+		if !slices.Contains(names, always) {
+			return nil
+		}
+	}
+	anon, file := slices.Contains(names, "rss_anon"), slices.Contains(names, "rss_file")
+	if shmem := slices.Contains(names, "rss_shmem"); anon != file || file != shmem {
+		return nil
+	}
+	return names
 }
 
 // layoutOf returns what to do with each column: nothing with those that only a
@@ -92,30 +104,4 @@ func rowName(s string) string {
 	}
 	s, _, _ = strings.Cut(s, "\n")
 	return s
-}
-
-// parseMachine reads one line of show_mem.
-func parseMachine(m *Machine, s string) (ok bool) {
-	pages := func(to **mem.Pages) {
-		if n, whole := number[int64](s, ""); whole {
-			*to, ok = new(mem.Pages(n)), true
-		}
-	}
-	amount := func(to **mem.Bytes) {
-		_, text, _ := strings.Cut(s, "= ")
-		if b, whole := kib(strings.TrimSpace(text), ""); whole {
-			*to, ok = &b, true
-		}
-	}
-	switch {
-	case strings.HasSuffix(s, " pages RAM"):
-		pages(&m.RAM)
-	case strings.HasSuffix(s, " pages reserved"):
-		pages(&m.Reserved)
-	case strings.HasPrefix(s, "Total swap "):
-		amount(&m.SwapTotal)
-	case strings.HasPrefix(s, "Free swap "):
-		amount(&m.SwapFree)
-	}
-	return ok
 }

@@ -8,9 +8,9 @@ type unwrapper struct {
 	waiting bool // pending is set
 	parts   int  // physical lines in pending
 	columns int  // of the latest task table
-	// flowed says that the wrapped lines of this log keep their blank, so that
-	// a line without one was cut inside a word.
-	flowed bool
+	// kept and eaten count the wrapped lines that kept the blank at their end,
+	// and those that did not.
+	kept, eaten int
 }
 
 const maxParts = 32
@@ -32,7 +32,7 @@ func (u *unwrapper) flush() (logLine, bool) {
 	l, ok := u.pending, u.waiting
 	u.pending, u.waiting = logLine{}, false
 	if ok && classify(l.Text) == columns {
-		u.columns = len(strings.Fields(l.Text)) - len("[ pid ]")/3
+		u.columns = len(parseColumns(l.Text))
 	}
 	return l, ok
 }
@@ -66,15 +66,16 @@ func (u *unwrapper) cut(s string) bool {
 	case columns:
 		return lacks(" name")
 	case row:
-		return len(strings.Fields(strings.Replace(s, "[", " ", 1))) < u.columns+2
+		// The pid, the columns and the name; "[ 16853]" counts as one word.
+		return len(strings.Fields(s[1:])) < 1+u.columns+1
 	case memory, memsw, swap, kmem:
 		return lacks("failcnt ")
 	case summary:
 		return lacks(",uid=")
 	case killed:
-		return strings.HasSuffix(s, ",") || strings.HasSuffix(s, "(")
+		return lacks("file-rss:") || strings.HasSuffix(s, ",")
 	}
-	return strings.HasSuffix(s, ": Killed process") || strings.Contains(s, ": Killed process ") && lacks("file-rss:")
+	return strings.HasSuffix(s, ": Killed process")
 }
 
 func (u *unwrapper) join(l logLine) {
@@ -84,12 +85,16 @@ func (u *unwrapper) join(l logLine) {
 		p.Text, p.blankEnd = l.Text, l.blankEnd
 		return
 	}
-	if p.blankEnd {
-		u.flowed = true
+	if !strings.Contains(p.Text, "  ") { // of two blanks, one stays anyway
+		if p.blankEnd {
+			u.kept++
+		} else {
+			u.eaten++
+		}
 	}
 	gap := "\n"
-	if u.flowed && !p.blankEnd && (len(l.Text) <= maxName || classify(p.Text) != row) {
-		gap = ""
+	if u.kept > u.eaten && !p.blankEnd && (len(l.Text) <= maxName || classify(p.Text) != row) {
+		gap = "" // cut inside a word
 	}
 	p.Text = strings.TrimRight(p.Text, " ") + gap + l.Text
 	p.blankEnd = l.blankEnd
