@@ -52,7 +52,7 @@ func ParseVersion(release string) (Version, error) {
 	if len(parts) < 2 {
 		return Version{}, fmt.Errorf("%q is not a kernel release: want one such as 6.18.44", release)
 	}
-	var n [3]int
+	var n [3]int // mutate: a fourth number is not looked at
 	for i := range min(len(parts), len(n)) {
 		v, err := strconv.ParseUint(parts[i], 10, 16)
 		if err != nil {

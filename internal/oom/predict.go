@@ -53,7 +53,7 @@ type oom struct {
 // (mem_cgroup_scan_tasks).
 func (o oom) walk() []int {
 	byCgroup := o.domain.Constraint == ConstraintMemcg && !o.FromReport
-	byRank := make([][]int, max(1, len(o.Cgroups)))
+	byRank := make([][]int, max(1, len(o.Cgroups))) // mutate: more ranks stay empty
 	for i := range o.Tasks {
 		rank := 0
 		if byCgroup {
@@ -183,8 +183,8 @@ func (p *Prediction) choose() {
 		return
 	}
 	second := p.Candidates[1]
-	p.Margin = saturatingSub(victim.Points, second.Points)
-	p.CounterError = saturatingSub(victim.Points, victim.Low) + saturatingSub(second.High, second.Points)
+	p.Margin = lead(victim.Points, second.Points)
+	p.CounterError = lead(victim.Points, victim.Low) + lead(second.High, second.Points)
 	for _, c := range p.Candidates[1:] {
 		switch {
 		case c.High < victim.Low:
@@ -200,12 +200,13 @@ func (p *Prediction) choose() {
 	}
 }
 
-// saturatingSub returns a-b for a >= b, or the largest number of pages.
-func saturatingSub(a, b mem.Pages) mem.Pages {
-	if b < 0 && a > math.MaxInt64+b {
-		return math.MaxInt64
+// lead returns a-b for a >= b, and the largest number of pages where that
+// overflows: the points of an Origin are LONG_MAX.
+func lead(a, b mem.Pages) mem.Pages {
+	if d := a - b; d >= 0 {
+		return d
 	}
-	return a - b
+	return math.MaxInt64
 }
 
 // group returns the memory cgroup that is killed together with the victim:
