@@ -124,7 +124,7 @@ func reason(err error) string {
 		return fmt.Sprintf("no answer within %s", registryTimeout)
 	}
 	text := err.Error()
-	return text[strings.LastIndex(text, ": ")+1:]
+	return strings.TrimSpace(text[strings.LastIndex(text, ": ")+1:])
 }
 
 // buildAndLoad builds the image of r into the engine, unless another oomlab
