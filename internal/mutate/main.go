@@ -18,15 +18,17 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
 func main() {
 	list := flag.Bool("list", false, "print the mutants and run nothing")
+	only := flag.String("only", "", "a regular expression: only mutants that it matches, as -list prints them")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	survivors, err := run(ctx, flag.Args(), *list)
+	survivors, err := run(ctx, flag.Args(), *only, *list)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(2)
@@ -37,7 +39,11 @@ func main() {
 }
 
 // run mutates the packages in dirs and returns how many mutants survive.
-func run(ctx context.Context, dirs []string, list bool) (survivors int, err error) {
+func run(ctx context.Context, dirs []string, only string, list bool) (survivors int, err error) {
+	selected, err := regexp.Compile(only)
+	if err != nil {
+		return 0, err
+	}
 	if len(dirs) == 0 {
 		return 0, errors.New("name the folder of a package, such as ./internal/oom")
 	}
@@ -60,6 +66,9 @@ func run(ctx context.Context, dirs []string, list bool) (survivors int, err erro
 				return survivors, err
 			}
 			for _, m := range mutants {
+				if !selected.MatchString(m.String()) {
+					continue
+				}
 				if list {
 					fmt.Println(m)
 					continue

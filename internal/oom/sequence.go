@@ -110,7 +110,7 @@ func (s *Snapshot) room(path string) (room mem.Pages, d Domain, err error) {
 		}
 	}
 	if !known {
-		return 0, d, fmt.Errorf("%s: %w: no limit holds here; say in availablePages what the machine has left", path, ErrDomain)
+		return room, d, fmt.Errorf("%s: %w: no limit holds here; say in availablePages what the machine has left", path, ErrDomain)
 	}
 	return room, d, nil
 }

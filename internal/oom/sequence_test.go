@@ -66,7 +66,7 @@ func TestSequenceInOrderOfQoS(t *testing.T) {
 		t.Errorf("%+v (%s), want %+v", got, seq.End, want)
 	}
 	for _, step := range seq.Steps {
-		if step.Domain.Path != "/node" || step.Outcome != OutcomeVictim {
+		if step.Domain.Path != "/node" || step.Outcome != OutcomeVictim || len(step.Caveats) > 0 {
 			t.Errorf("%s in %+v", step.Outcome, step.Domain)
 		}
 	}
@@ -84,6 +84,7 @@ func TestSequenceEnds(t *testing.T) {
 	}{
 		"asked for one":            {nil, Pressure{Grower: 40, Kills: 1}, []int{10}, "as many kills as asked for"},
 		"peak below the first OOM": {nil, Pressure{Grower: 40, Peak: 500}, nil, "the grower reaches its peak"},
+		"peak of one page":         {nil, Pressure{Grower: 40, Peak: 1}, nil, "the grower reaches its peak"},
 		"peak just above it":       {nil, Pressure{Grower: 40, Peak: 501}, []int{10}, "the grower reaches its peak"},
 		"peak before the second":   {nil, Pressure{Grower: 40, Peak: 650}, []int{10}, "the grower reaches its peak"},
 		"the grower first":         {func(s *Snapshot) { s.Tasks[3].OOMScoreAdj = 1000 }, Pressure{Grower: 40}, []int{40}, "the grower is killed"},
@@ -147,6 +148,18 @@ func TestSequenceFreesSwap(t *testing.T) {
 	seq := sequence(t, s, Pressure{Grower: 40, Kills: 2})
 	if got := kills(seq); !slices.Equal(got, []kill{{10, 350, 450, 150}, {20, 190, 640, 250}}) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A victim may hold more than its cgroups pay for: pages shared with others.
+func TestSequenceNeverFreesMoreThanThereIs(t *testing.T) {
+	s := node()
+	s.Kernel.CgroupVersion = 1
+	s.Cgroups[1].SwapLimit, s.Cgroups[1].SwapUsage = mem.LimitOf(1000*page), 10*page
+	s.Tasks[0].Anon, s.Tasks[0].Swap = 2000, 40
+	seq := sequence(t, s, Pressure{Grower: 40, Kills: 2})
+	if got := seq.Steps[1].Growth; got != 1000 {
+		t.Errorf("growth %d after a kill that left nothing, want the whole limit", got)
 	}
 }
 
