@@ -41,7 +41,6 @@ func main() {
 	// allocates nothing, so the garbage collector would only cost memory.
 	runtime.GOMAXPROCS(2)
 	debug.SetGCPercent(-1)
-	runtime.LockOSThread() // children die with the thread that started them
 	os.Exit(run())
 }
 
@@ -73,10 +72,17 @@ func run() int {
 	if err != nil {
 		return fail(err, exitError)
 	}
-	if err := balloon.DropCode(); err != nil {
+	code, err := balloon.FindCode()
+	if err != nil {
 		return fail(err, exitError)
 	}
-	switch err := o.inflate(p, curve, container, events); {
+	if err := code.Drop(); err != nil {
+		return fail(err, exitError)
+	}
+	switch err := o.inflate(p, curve, &balloon.Balloon{
+		Events: events, Code: code, Container: container,
+		Share: max(1, o.share), Threads: p.Threads, Dir: o.dir, TmpfsDir: o.tmpfs,
+	}); {
 	case errors.Is(err, balloon.ErrTerminated):
 		events.Emit("terminated", 0)
 	case err != nil:
@@ -147,26 +153,24 @@ func parseLimit(name, s string) (mem.Limit, error) {
 }
 
 // inflate waits for the start where it has to, then follows the plan.
-func (o options) inflate(p plan.Plan, curve plan.Curve, container plan.Container, events *balloon.Events) error {
+func (o options) inflate(p plan.Plan, curve plan.Curve, b *balloon.Balloon) error {
 	commands := make(chan balloon.Command, 16)
+	b.Commands = commands
 	balloon.Signals(commands)
-	go balloon.ReadLines(os.Stdin, commands, events)
+	go balloon.ReadLines(os.Stdin, commands, b.Events)
 
-	now, small, err := o.restarted(events)
+	now, small, err := o.restarted(b.Events)
 	if err != nil {
 		return err
 	}
-	events.Emit("ready", 0)
+	b.Events.Emit("ready", 0)
 	switch {
 	case small:
 		return balloon.StaySmall(commands)
 	case p.Children > 0 && o.share == 0:
-		family := &balloon.Family{Events: events, Commands: commands, Children: p.Children}
+		runtime.LockOSThread() // children die with the thread that started them
+		family := &balloon.Family{Events: b.Events, Commands: commands, Children: p.Children}
 		return family.Run(now)
-	}
-	b := &balloon.Balloon{
-		Events: events, Commands: commands, Container: container,
-		Share: max(1, o.share), Threads: p.Threads, Dir: o.dir, TmpfsDir: o.tmpfs,
 	}
 	curve = curve.Share(b.Share)
 	if !now {
@@ -174,7 +178,7 @@ func (o options) inflate(p plan.Plan, curve plan.Curve, container plan.Container
 			return err
 		}
 	}
-	events.Emit("started", 0)
+	b.Events.Emit("started", 0)
 	return b.Run(curve)
 }
 

@@ -5,7 +5,6 @@ package balloon
 
 import (
 	"errors"
-	"runtime"
 	"time"
 
 	"github.com/oomlab/oomlab/internal/mem"
@@ -26,6 +25,7 @@ const (
 type Balloon struct {
 	Events    *Events
 	Commands  <-chan Command
+	Code      Code           // dropped whenever the balloon starts to hold; may be empty
 	Container plan.Container // what sizes in live plans are relative to
 	Share     int            // this process holds one Share-th of every plan; 0 means all of it
 	Threads   int            // how many threads fault the memory in; 0 and 1: this one
@@ -98,6 +98,9 @@ func (b *Balloon) carryOut(c plan.Curve) error {
 	for s := range c.Segments() {
 		if s.Verb == plan.Hold || s.Verb == plan.Touch {
 			b.event("holding", s)
+			if err := b.Code.Drop(); err != nil {
+				return err
+			}
 		}
 		if err := b.segment(s); err != nil {
 			return err
@@ -131,7 +134,7 @@ func (b *Balloon) segment(s plan.Segment) error {
 		if t == s.Duration {
 			return nil
 		}
-		next := max(s.Next(t, paceBatch), min(t+minInterval, s.Duration))
+		next := s.Next(t, paceBatch, minInterval)
 		if err := b.sleep(func() time.Duration { return next - elapsed() }); err != nil {
 			return err
 		}
@@ -227,7 +230,6 @@ func (b *Balloon) handle(c Command) error {
 		container := b.Container
 		container.Held = b.levels()
 		curve, err := c.Plan.Curve(container)
-		runtime.GC() // reading plans is all that makes garbage
 		if err != nil {
 			b.Events.Error(err)
 			return nil

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -64,6 +65,7 @@ func ReadLines(r io.Reader, to chan<- Command, events *Events) {
 					to <- command
 				}
 				line = line[:0]
+				runtime.GC() // reading commands is all that makes garbage
 			}
 		}
 		if err != nil {

@@ -141,7 +141,7 @@ func readPages(b []byte) {
 var sink byte
 
 // zeros is what is written to files: small, for it is the balloon's own memory.
-var zeros [64 << 10]byte
+var zeros [16 << 10]byte
 
 func (f *file) write(offset, length mem.Bytes) error {
 	for length > 0 {

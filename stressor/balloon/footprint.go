@@ -8,38 +8,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DropCode gives back the resident pages of the program's own file, so that
-// the code that only starting up needs does not count as the balloon's memory.
-// What is used again comes back from the page cache.
-func DropCode() error {
-	var buf [1024]byte // on the stack: reading whole files would cost the heap more than this saves
+// Code is the part of the address space that mirrors the program's own file.
+type Code []addresses
+
+type addresses struct{ start, end uintptr }
+
+// FindCode reads where the program's code and constants are mapped.
+func FindCode() (Code, error) {
+	var buf [1024]byte // on the stack: reading whole files would cost the heap more than Drop saves
 	header, err := head("/proc/self/exe", buf[:18])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if header[16] != 2 { // e_type is not ET_EXEC: read-only pages may hold relocations that the file has not
-		return nil
+		return nil, nil
 	}
 	maps, err := head("/proc/self/maps", buf[:])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// The program's own mappings come first:
 	// 00400000-004da000 r-xp 00000000 fe:00 123 /oomlab-stressor
+	var code Code
 	for range 2 {
 		var line []byte
 		line, maps, _ = bytes.Cut(maps, []byte("\n"))
-		addresses, rest, _ := bytes.Cut(line, []byte(" "))
-		if !bytes.HasPrefix(rest, []byte("r-")) || bytes.HasSuffix(line, []byte(" 0 ")) {
-			continue
-		}
-		from, to, _ := bytes.Cut(addresses, []byte("-"))
+		between, rest, _ := bytes.Cut(line, []byte(" "))
+		from, to, _ := bytes.Cut(between, []byte("-"))
 		start, err1 := strconv.ParseUint(string(from), 16, 64)
 		end, err2 := strconv.ParseUint(string(to), 16, 64)
 		if err1 != nil || err2 != nil || start >= end {
-			return fmt.Errorf("drop code: /proc/self/maps begins with %q", line)
+			return nil, fmt.Errorf("find code: /proc/self/maps begins with %q", line)
 		}
-		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, uintptr(start), uintptr(end-start), unix.MADV_DONTNEED); errno != 0 {
+		if bytes.HasPrefix(rest, []byte("r-xp ")) || bytes.HasPrefix(rest, []byte("r--p ")) {
+			code = append(code, addresses{uintptr(start), uintptr(end)})
+		}
+	}
+	return code, nil
+}
+
+// Drop gives back the resident pages of c, so that code which is not running
+// does not count as the balloon's memory. What is used again comes back from
+// the page cache.
+func (c Code) Drop() error {
+	for _, a := range c {
+		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, a.start, a.end-a.start, unix.MADV_DONTNEED); errno != 0 {
 			return fmt.Errorf("drop code: %w", errno)
 		}
 	}

@@ -65,16 +65,19 @@ func (s Segment) Touched(t time.Duration) mem.Bytes {
 	return s.rate.in(t)
 }
 
-// Next returns the time after t, at most Duration, at which the level or the
-// touching has next moved by about amount, or jumps.
-func (s Segment) Next(t time.Duration, amount mem.Bytes) time.Duration {
+// Next returns the time after t, at most Duration, at which the level jumps, or
+// at which a level that moves steadily, or the touching, has moved by amount.
+// The latter is never sooner than atLeast after t.
+func (s Segment) Next(t time.Duration, amount mem.Bytes, atLeast time.Duration) time.Duration {
 	next := s.Duration
 	after := func(d time.Duration) { next = min(next, t+min(d, Forever-t)) }
 	switch s.Verb {
-	case Ramp, Touch, Leak:
-		after(s.rate.over(amount))
+	case Ramp, Touch:
+		after(max(atLeast, s.rate.over(amount)))
+	case Leak: // noise makes a second leak at most so much more
+		after(max(atLeast, time.Duration(float64(s.rate.over(amount))/(1+s.noise))))
 	case Saw:
-		after(Rate{Amount: s.amount, Per: s.every}.over(amount))
+		after(max(atLeast, Rate{Amount: s.amount, Per: s.every}.over(amount)))
 		after(s.every - t%s.every)
 	case Stairs:
 		after(s.every - t%s.every)
