@@ -68,6 +68,7 @@ type Assembler struct {
 	pids     map[int]bool // in the task table
 	lastKill Position     // or group kill
 
+	withheld int      // reports that the kernel suppressed before the next
 	early    *Machine // from lines that came while no report was open
 	earlyAge int      // lines since then
 
@@ -142,9 +143,13 @@ func (a *Assembler) close() {
 // take adds a line to the report that it belongs to, and says if it did.
 func (a *Assembler) take(k kind, text string, at Position) (ok bool) {
 	switch k {
+	case suppressed: // "3 callbacks suppressed", a line before the header
+		a.withheld, ok = number[int](text, suppressedMark)
+		return ok
 	case header:
 		a.start(at)
 		a.current.Trigger, ok = parseHeader(text), true
+		a.current.Withheld, a.withheld = a.withheld, 0
 	case killed:
 		ok = a.takeKilled(text, at)
 	case selection:

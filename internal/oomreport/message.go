@@ -9,6 +9,7 @@ type kind uint8
 
 const (
 	other kind = iota
+	suppressed
 	header
 	trace
 	taskIn
@@ -34,10 +35,11 @@ const (
 )
 
 const (
-	headerMark  = " invoked oom-killer:"
-	killedMark  = "Killed process "
-	panicMark   = "Kernel panic - not syncing: "
-	groupSuffix = " are going to be killed due to memory.oom.group set"
+	headerMark     = " invoked oom-killer:"
+	killedMark     = "Killed process "
+	suppressedMark = "oom_kill_process: "
+	panicMark      = "Kernel panic - not syncing: "
+	groupSuffix    = " are going to be killed due to memory.oom.group set"
 )
 
 // prefixes of lines that need no closer look.
@@ -45,6 +47,7 @@ var prefixes = []struct {
 	text string
 	kind kind
 }{
+	{suppressedMark, suppressed},
 	{"oom-kill:", summary},
 	{"oom_reaper: reaped process ", reaped},
 	{"CPU: ", trace},

@@ -14,6 +14,7 @@
 package oomreport
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/oomlab/oomlab/internal/mem"
@@ -76,6 +77,9 @@ type Report struct {
 	// Panic is the text of the panic that ended the report.
 	Panic string `json:"panic,omitempty"`
 
+	// Withheld is how many reports the kernel's rate limit suppressed before
+	// this one. Their kills are printed, each without a report.
+	Withheld int `json:"withheldReports,omitempty"`
 	// LostRecords counts records of /dev/kmsg that are absent from the middle
 	// of the report, by their sequence numbers.
 	LostRecords uint64 `json:"lostRecords,omitempty"`
@@ -260,6 +264,9 @@ type Process struct {
 	PID  int    `json:"pid"`
 	Name string `json:"name"`
 }
+
+// String writes "name/pid".
+func (p Process) String() string { return p.Name + "/" + strconv.Itoa(p.PID) }
 
 // Reaped is an "oom_reaper: reaped process" line: what the victim still held
 // when the kernel had torn its memory down.
