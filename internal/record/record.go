@@ -96,6 +96,9 @@ type Owner struct {
 	Level qos.Level `json:"level"`
 }
 
+// Outside is the level of what is not on the node at all.
+const Outside qos.Level = "outside"
+
 // String names the owner as people do.
 func (o Owner) String() string {
 	switch {
@@ -201,6 +204,8 @@ type Daemons struct {
 	KubeletStarted  string `json:"kubeletStarted,omitempty"` // ExecMainStartTimestampMonotonic
 	KubeletRestarts int    `json:"kubeletRestarts"`          // systemd's NRestarts
 	Ready           bool   `json:"ready"`
+	// Conditions are the node's conditions that are true.
+	Conditions []string `json:"conditions,omitempty"`
 	// OtherRestarts are container restarts of system pods, cluster-wide.
 	OtherRestarts int `json:"systemPodRestarts"`
 	// FreshPod says that a new pod started after the pressure; nil: not tried.

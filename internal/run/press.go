@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -275,6 +276,16 @@ func (r *runner) evictionsReached(ctx context.Context) (bool, error) {
 	pods, err := r.node.Pods(ctx)
 	if err != nil {
 		return false, fmt.Errorf("read the pods: %w", err)
+	}
+	daemons, err := r.node.Daemons(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read the node's daemons: %w", err)
+	}
+	for _, c := range daemons.Conditions {
+		if !slices.Contains(r.record.Conditions, c) {
+			r.record.Conditions = append(r.record.Conditions, c)
+			r.tell("observe", "the node reports %s", c)
+		}
 	}
 	evicted := 0
 	for _, p := range pods {

@@ -191,7 +191,7 @@ func (n *node) Owner(cgroup string) record.Owner {
 	if owner, ok := n.owners[cgroup]; ok {
 		return owner
 	}
-	return record.Owner{Level: "outside"}
+	return record.Owner{Level: record.Outside}
 }
 
 // Daemons returns nothing: there are none.

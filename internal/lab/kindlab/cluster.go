@@ -1,0 +1,345 @@
+// Package kindlab runs scenarios on kind clusters: real kubelets, real
+// containerd, and workers of exactly the size that a scenario asks for. It
+// needs a container engine on this machine, and root.
+package kindlab
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/kind/pkg/cluster"
+	"sigs.k8s.io/kind/pkg/cluster/nodes"
+	kindlog "sigs.k8s.io/kind/pkg/log"
+
+	"github.com/oomlab/oomlab"
+	"github.com/oomlab/oomlab/internal/cache"
+	"github.com/oomlab/oomlab/internal/engine"
+	"github.com/oomlab/oomlab/internal/host"
+)
+
+// NamePrefix begins the name of every cluster that oomlab makes.
+const NamePrefix = "oomlab-"
+
+// Cluster is a running kind cluster.
+type Cluster struct {
+	Name string
+	// Kubeconfig is the path of a kubeconfig for it.
+	Kubeconfig string
+	Client     kubernetes.Interface
+	REST       *rest.Config
+
+	engine   *engine.Engine
+	provider *cluster.Provider
+	dir      string
+	facts    host.Facts
+	stressor stressorImage
+}
+
+// Options say which cluster to make.
+type Options struct {
+	// Name is the cluster's; NewName gives one that nobody has.
+	Name  string
+	Image string // the node image
+	Host  host.Facts
+	// Out is told of every step. Nil is silent.
+	Out io.Writer
+}
+
+// NewName returns a name that no other run has.
+func NewName() string {
+	var b [3]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		panic(err) // crypto/rand never fails
+	}
+	return NamePrefix + hex.EncodeToString(b[:])
+}
+
+// createTimeout bounds the making of a cluster, without its image. It takes 30 s
+// on two idle cores.
+const createTimeout = 5 * time.Minute
+
+// Create makes a cluster from kind-config.yaml. When it fails, or ctx ends, what
+// there is of the cluster is removed.
+func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err error) {
+	dir, err := cache.Dir("clusters", o.Name)
+	if err != nil {
+		return nil, err
+	}
+	config, err := clusterConfig(oomlab.KindConfig, o.Name, o.Image, dir, hostNeeds{
+		cgroupVersion: o.Host.CgroupVersion, restrictAdj: o.Host.LowestAdj > -1000,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, worker := range workerNames(o.Name, config.Nodes) {
+		if err := writeMeminfo(filepath.Join(dir, worker), o.Host.MemTotal); err != nil {
+			return nil, err
+		}
+	}
+	c, err := newCluster(e, o, dir)
+	if err != nil {
+		return nil, err
+	}
+	created := make(chan error, 1)
+	go func() {
+		created <- c.provider.Create(o.Name, cluster.CreateWithV1Alpha4Config(config), cluster.CreateWithKubeconfigPath(c.Kubeconfig),
+			cluster.CreateWithRetain(true), cluster.CreateWithDisplayUsage(false), cluster.CreateWithDisplaySalutation(false))
+	}()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.abandon(created))
+		}
+	}()
+	wait, cancel := context.WithTimeout(ctx, createTimeout)
+	defer cancel()
+	select {
+	case err := <-created:
+		created <- nil
+		if err != nil {
+			return nil, fmt.Errorf("create kind cluster %s: %w", o.Name, err)
+		}
+	case <-wait.Done():
+		return nil, fmt.Errorf("create kind cluster %s: %w", o.Name, context.Cause(wait))
+	}
+	if err := c.connect(); err != nil {
+		return nil, err
+	}
+	return c, c.waitReady(wait)
+}
+
+// abandon removes what there is of a cluster while kind may still be at it: its
+// commands fail once the nodes are gone.
+func (c *Cluster) abandon(created <-chan error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), createTimeout)
+	defer cancel()
+	for {
+		err := c.Delete(ctx)
+		select {
+		case <-created:
+			return errors.Join(err, c.Delete(ctx))
+		case <-ctx.Done():
+			return errors.Join(err, context.Cause(ctx))
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// Open returns a cluster that runs.
+func Open(e *engine.Engine, o Options) (*Cluster, error) {
+	dir, err := cache.Dir("clusters", o.Name)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newCluster(e, o, dir)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.connect()
+}
+
+func newCluster(e *engine.Engine, o Options, dir string) (*Cluster, error) {
+	// kind's library calls the engine's program itself.
+	for _, setting := range e.Env() {
+		name, value, _ := strings.Cut(setting, "=")
+		if err := os.Setenv(name, value); err != nil {
+			return nil, fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	option := cluster.ProviderWithDocker()
+	if e.Name == "podman" {
+		option = cluster.ProviderWithPodman()
+	}
+	c := &Cluster{Name: o.Name, Kubeconfig: filepath.Join(dir, "kubeconfig"), engine: e, dir: dir, facts: o.Host}
+	c.provider = cluster.NewProvider(option, cluster.ProviderWithLogger(kindLogger{o.Out}))
+	return c, nil
+}
+
+func (c *Cluster) connect() (err error) {
+	if c.REST, err = clientcmd.BuildConfigFromFlags("", c.Kubeconfig); err != nil {
+		return fmt.Errorf("read kubeconfig of cluster %s: %w", c.Name, err)
+	}
+	c.REST.QPS, c.REST.Burst = 50, 100
+	if c.Client, err = kubernetes.NewForConfig(c.REST); err != nil {
+		return fmt.Errorf("connect to cluster %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// waitReady waits until every node is Ready and pods can be made.
+func (c *Cluster) waitReady(ctx context.Context) error {
+	err := poll(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
+		list, err := c.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return "", err
+		}
+		for _, n := range list.Items {
+			if !condition(&n, corev1.NodeReady) {
+				return "node " + n.Name + " is not Ready", nil
+			}
+		}
+		return "", nil
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the nodes of cluster %s: %w", c.Name, err)
+	}
+	for _, worker := range c.Workers() {
+		if err := c.makeNamespace(ctx, worker); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeNamespace makes the namespace of a worker's pods, which is called as the
+// worker is.
+func (c *Cluster) makeNamespace(ctx context.Context, name string) error {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if _, err := c.Client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("make namespace %s: %w", name, err)
+	}
+	err := poll(ctx, 100*time.Millisecond, func(ctx context.Context) (string, error) {
+		_, err := c.Client.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
+		return "", err
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the default service account of namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// Workers returns the names of the nodes that scenarios run on.
+func (c *Cluster) Workers() []string {
+	var names []string
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// kindNode returns kind's handle of a node.
+func (c *Cluster) kindNode(name string) (nodes.Node, error) {
+	list, err := c.provider.ListInternalNodes(c.Name)
+	if err != nil {
+		return nil, fmt.Errorf("list nodes of cluster %s: %w", c.Name, err)
+	}
+	for _, n := range list {
+		if n.String() == name {
+			return n, nil
+		}
+	}
+	return nil, fmt.Errorf("cluster %s has no node %s", c.Name, name)
+}
+
+// CollectLogs writes the nodes' logs below dir.
+func (c *Cluster) CollectLogs(dir string) error {
+	if err := c.provider.CollectLogs(c.Name, dir); err != nil {
+		return fmt.Errorf("collect logs of cluster %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// Delete removes the cluster and what is kept of it on this machine.
+func (c *Cluster) Delete(ctx context.Context) error { return Delete(ctx, c.engine, c.Name) }
+
+// clusterLabel is on every node that kind makes.
+const clusterLabel = "io.x-k8s.kind.cluster"
+
+// Delete removes the nodes of the named cluster by the engine alone, so that it
+// works on the ruins of one, too.
+func Delete(ctx context.Context, e *engine.Engine, name string) error {
+	containers, err := e.Containers(ctx, clusterLabel+"="+name)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, c := range containers {
+		ids = append(ids, c.ID)
+	}
+	if err := e.Remove(ctx, ids...); err != nil {
+		return err
+	}
+	dir, err := cache.Dir("clusters", name)
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// poll asks until missing is empty. What was missing last is in the error.
+func poll(ctx context.Context, every time.Duration, missing func(context.Context) (string, error)) error {
+	for {
+		text, err := missing(ctx)
+		if err == nil && text == "" {
+			return nil
+		}
+		if err == nil {
+			err = errors.New(text)
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		case <-time.After(every):
+		}
+	}
+}
+
+func condition(n *corev1.Node, kind corev1.NodeConditionType) bool {
+	for _, c := range n.Status.Conditions {
+		if c.Type == kind {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// kindLogger tells kind's steps, and nothing more.
+type kindLogger struct{ out io.Writer }
+
+func (l kindLogger) print(text string) {
+	// kind ends a step with a second line of the same text, for terminals.
+	if text = strings.TrimSpace(text); l.out != nil && text != "" && strings.HasPrefix(text, "✓") {
+		_, _ = fmt.Fprintf(l.out, "  kind: %s\n", strings.TrimSpace(strings.TrimPrefix(text, "✓")))
+	}
+}
+
+func (l kindLogger) Warn(message string)               {}
+func (l kindLogger) Warnf(format string, args ...any)  {}
+func (l kindLogger) Error(message string)              { l.print("✓ error: " + message) }
+func (l kindLogger) Errorf(format string, args ...any) { l.Error(fmt.Sprintf(format, args...)) }
+func (l kindLogger) V(level kindlog.Level) kindlog.InfoLogger {
+	return infoLogger{l, level == 0}
+}
+
+type infoLogger struct {
+	kindLogger
+	enabled bool
+}
+
+func (l infoLogger) Info(message string) {
+	if l.enabled {
+		l.print(message)
+	}
+}
+func (l infoLogger) Infof(format string, args ...any) { l.Info(fmt.Sprintf(format, args...)) }
+func (l infoLogger) Enabled() bool                    { return l.enabled }

@@ -1,0 +1,70 @@
+package kindlab
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	"sigs.k8s.io/yaml"
+)
+
+// hostNeeds is what a cluster's configuration depends on.
+type hostNeeds struct {
+	cgroupVersion int
+	// restrictAdj: oom_score_adj can't be lowered here, so containerd must not
+	// try, or no container starts.
+	restrictAdj bool
+}
+
+// clusterConfig adds to kind-config.yaml what oomlab and the host need. dir is
+// where each worker finds its /proc/meminfo: DIR/NODE/meminfo.
+func clusterConfig(raw []byte, name, image, dir string, host hostNeeds) (*v1alpha4.Cluster, error) {
+	var config v1alpha4.Cluster
+	if err := yaml.UnmarshalStrict(raw, &config); err != nil {
+		return nil, fmt.Errorf("kind-config.yaml: %w", err)
+	}
+	config.Name = name
+	names := workerNames(name, config.Nodes)
+	if len(names) == 0 {
+		return nil, errors.New("kind-config.yaml: no node has the role worker: add one, scenarios run there")
+	}
+	for i := range config.Nodes {
+		node := &config.Nodes[i]
+		node.Image = image
+		if node.Role == v1alpha4.WorkerRole {
+			node.ExtraMounts = append(node.ExtraMounts, v1alpha4.Mount{
+				HostPath: filepath.Join(dir, names[0], "meminfo"), ContainerPath: "/proc/meminfo", Readonly: true,
+			})
+			names = names[1:]
+		}
+	}
+	if host.cgroupVersion == 1 {
+		// Kubelets from 1.35 on refuse cgroup v1 unless told otherwise (KEP-5573).
+		config.KubeadmConfigPatches = append(config.KubeadmConfigPatches, "kind: KubeletConfiguration\nfailCgroupV1: false\n")
+	}
+	if host.restrictAdj {
+		// For the configuration of containerd 2 (version 3) and of 1.7 (version 2).
+		config.ContainerdConfigPatches = append(config.ContainerdConfigPatches,
+			"[plugins.\"io.containerd.cri.v1.runtime\"]\nrestrict_oom_score_adj = true\n",
+			"[plugins.\"io.containerd.grpc.v1.cri\"]\nrestrict_oom_score_adj = true\n")
+	}
+	return &config, nil
+}
+
+// workerNames returns the names that kind gives to the workers of a cluster:
+// NAME-worker, NAME-worker2 …
+func workerNames(cluster string, nodes []v1alpha4.Node) []string {
+	var names []string
+	for _, n := range nodes {
+		if n.Role != v1alpha4.WorkerRole {
+			continue
+		}
+		name := cluster + "-worker"
+		if len(names) > 0 {
+			name += fmt.Sprint(len(names) + 1)
+		}
+		names = append(names, name)
+	}
+	return names
+}

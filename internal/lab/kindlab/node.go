@@ -1,0 +1,264 @@
+package kindlab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/internal/run"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+// Lab runs scenarios on one worker of a cluster, one after the other.
+type Lab struct {
+	cluster *Cluster
+	worker  string
+}
+
+var _ run.Lab = (*Lab)(nil)
+
+// Lab returns the lab of a worker.
+func (c *Cluster) Lab(worker string) *Lab { return &Lab{cluster: c, worker: worker} }
+
+// Name returns "kind".
+func (l *Lab) Name() string { return "kind" }
+
+// node is a worker while one scenario runs there.
+type node struct {
+	cluster  *Cluster
+	worker   string
+	scenario *scenarios.Scenario
+	image    string
+	facts    record.Node
+	config   qos.Node
+	owners   *owners
+}
+
+// Prepare makes the worker what the scenario asks for and sees that it is empty.
+func (l *Lab) Prepare(ctx context.Context, s *scenarios.Scenario) (run.Node, error) {
+	if s.Node.Domain == qos.LevelGlobal {
+		return nil, errors.New("the kind lab never lets the whole machine run out of memory: use --lab vm")
+	}
+	n := &node{cluster: l.cluster, worker: l.worker, scenario: s}
+	list, err := l.cluster.Client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + l.worker})
+	if err != nil {
+		return nil, fmt.Errorf("list pods of %s: %w", l.worker, err)
+	}
+	for _, p := range list.Items {
+		if p.Namespace == l.worker {
+			return nil, fmt.Errorf("worker %s is not clean: pod %s of an earlier run is still there: delete it, or make a new cluster", l.worker, p.Name)
+		}
+	}
+	if err := l.cluster.configure(ctx, l.worker, s.Node); err != nil {
+		return nil, err
+	}
+	if n.image, err = l.cluster.loadStressor(ctx, l.worker); err != nil {
+		return nil, err
+	}
+	if err := n.describe(ctx); err != nil {
+		return nil, err
+	}
+	n.owners, err = l.cluster.watchOwners(ctx, n)
+	return n, err
+}
+
+// describe finds out what the formulas and the evidence need to know.
+func (n *node) describe(ctx context.Context) error {
+	object, err := n.cluster.Client.CoreV1().Nodes().Get(ctx, n.worker, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read node %s: %w", n.worker, err)
+	}
+	info := object.Status.NodeInfo
+	version, err := qos.ParseVersion(info.KubeletVersion)
+	if err != nil {
+		return err
+	}
+	cgroup, err := n.cluster.engine.Cgroup(ctx, n.worker)
+	if err != nil {
+		return err
+	}
+	n.config = qos.Node{
+		Version: version, Capacity: n.scenario.Node.Memory.Bytes, SystemReserved: n.scenario.Node.Reservation(),
+		CgroupVersion: n.cluster.facts.CgroupVersion, Layout: qos.Layout{Root: "/kubelet", Prefix: cgroup},
+		SingleProcessOOMKill: n.scenario.Node.Kubelet.SingleProcessOOMKill,
+	}
+	n.facts = record.Node{
+		Name: n.worker, Capacity: n.config.Capacity, Cgroup: cgroup, Kubepods: n.config.Kubepods(),
+		Versions: map[string]string{
+			"kubelet": info.KubeletVersion, "containerd": strings.TrimPrefix(info.ContainerRuntimeVersion, "containerd://"),
+			"engine": n.cluster.engine.Name + " " + n.cluster.engine.Version, "os": info.OSImage,
+		},
+	}
+	return nil
+}
+
+// Facts describes the worker.
+func (n *node) Facts() record.Node { return n.facts }
+
+// Kubelet is the worker's kubelet, as configured.
+func (n *node) Kubelet() qos.Node { return n.config }
+
+// Owner says whose a memory cgroup is.
+func (n *node) Owner(cgroup string) record.Owner { return n.owners.of(cgroup) }
+
+// Daemons looks at the kubelet, the node's condition, and the system's pods.
+func (n *node) Daemons(ctx context.Context) (record.Daemons, error) {
+	state, err := n.cluster.kubeletState(ctx, n.worker)
+	if err != nil {
+		return record.Daemons{}, err
+	}
+	d := record.Daemons{KubeletPID: state.pid, KubeletRestarts: state.restarts, KubeletStarted: state.started, FreshPod: n.owners.fresh}
+	object, err := n.cluster.Client.CoreV1().Nodes().Get(ctx, n.worker, metav1.GetOptions{})
+	if err != nil {
+		return d, fmt.Errorf("read node %s: %w", n.worker, err)
+	}
+	for _, c := range object.Status.Conditions {
+		if c.Status == corev1.ConditionTrue {
+			d.Conditions = append(d.Conditions, string(c.Type))
+		}
+	}
+	d.Ready = condition(object, corev1.NodeReady)
+	system, err := n.cluster.Client.CoreV1().Pods(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return d, fmt.Errorf("list system pods: %w", err)
+	}
+	for _, p := range system.Items {
+		for _, s := range p.Status.ContainerStatuses {
+			d.OtherRestarts += int(s.RestartCount)
+		}
+	}
+	return d, nil
+}
+
+// recoverTimeout bounds the recovery: a pressure condition clears with the next
+// housekeeping of the kubelet, 10 s, after transitionPeriod.
+const recoverTimeout = time.Minute
+
+// Recover removes the pressing pods, waits until the node is free of pressure,
+// and starts a fresh pod.
+func (n *node) Recover(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
+	defer cancel()
+	var pressing []string
+	for _, w := range n.scenario.Workloads {
+		for _, c := range w.EachContainer() {
+			if c.Press != "" {
+				pressing = append(pressing, w.PodNames()...)
+				break
+			}
+		}
+	}
+	if err := n.removePods(ctx, pressing...); err != nil {
+		return err
+	}
+	err := poll(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
+		object, err := n.cluster.Client.CoreV1().Nodes().Get(ctx, n.worker, metav1.GetOptions{})
+		switch {
+		case err != nil:
+			return "", err
+		case condition(object, corev1.NodeMemoryPressure):
+			return "the node is still under MemoryPressure", nil
+		}
+		return "", nil
+	})
+	if err != nil {
+		return err
+	}
+	fresh := scenarios.Workload{Name: "fresh"}
+	if _, err := n.cluster.Client.CoreV1().Pods(n.worker).Create(ctx, podSpec(fresh, "fresh", n.worker, n.image), metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create a fresh pod: %w", err)
+	}
+	started := n.waitHolding(ctx, "fresh", fresh.EachContainer()[0]) == nil
+	n.owners.fresh = &started
+	return n.removePods(ctx, "fresh")
+}
+
+// Close removes every pod of the scenario.
+func (n *node) Close(ctx context.Context) error {
+	n.owners.stop()
+	list, err := n.cluster.Client.CoreV1().Pods(n.worker).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list pods of %s: %w", n.worker, err)
+	}
+	var names []string
+	for _, p := range list.Items {
+		names = append(names, p.Name)
+	}
+	return n.removePods(ctx, names...)
+}
+
+// owners knows whose a cgroup is, by the pods' UIDs and the containers' ids. It
+// is told of every change: once a container is gone, nobody can be asked.
+type owners struct {
+	node  *node
+	stop  context.CancelFunc
+	fresh *bool
+
+	mu         sync.Mutex
+	pods       map[string]record.Owner // by UID
+	containers map[string]string       // name by id
+}
+
+func (c *Cluster) watchOwners(ctx context.Context, n *node) (*owners, error) {
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	o := &owners{node: n, stop: stop, pods: map[string]record.Owner{}, containers: map[string]string{}}
+	factory := informers.NewSharedInformerFactoryWithOptions(c.Client, 0, informers.WithNamespace(n.worker))
+	informer := factory.Core().V1().Pods().Informer()
+	if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    o.note,
+		UpdateFunc: func(_, pod any) { o.note(pod) },
+	}); err != nil {
+		stop()
+		return nil, fmt.Errorf("watch pods of %s: %w", n.worker, err)
+	}
+	factory.Start(watch.Done())
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		stop()
+		return nil, fmt.Errorf("watch pods of %s: %w", n.worker, context.Cause(ctx))
+	}
+	return o, nil
+}
+
+func (o *owners) note(object any) {
+	pod, ok := object.(*corev1.Pod)
+	if !ok {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pods[string(pod.UID)] = record.Owner{Workload: pod.Labels[workloadLabel], Pod: pod.Name, Level: qos.LevelPod}
+	for _, s := range pod.Status.ContainerStatuses {
+		_, id, _ := strings.Cut(s.ContainerID, "://")
+		o.containers[id] = s.Name
+	}
+}
+
+func (o *owners) of(cgroup string) record.Owner {
+	rest, ok := strings.CutPrefix(cgroup, o.node.facts.Cgroup)
+	if !ok || rest != "" && rest[0] != '/' {
+		return record.Owner{Level: record.Outside}
+	}
+	path, ok := qos.ParseCgroupPath(cgroup)
+	if !ok {
+		return record.Owner{Level: qos.LevelNode}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	owner, known := o.pods[path.PodUID]
+	if !known {
+		return record.Owner{Level: path.Level}
+	}
+	owner.Level = path.Level
+	owner.Container = o.containers[path.ContainerID]
+	return owner
+}

@@ -1,0 +1,227 @@
+package kindlab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/kind/pkg/cluster/nodes"
+	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
+	"sigs.k8s.io/yaml"
+
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+// A kind node's kubelet takes the host's /proc/meminfo for its own, so that its
+// capacity has nothing to do with what its container may use. A worker of
+// honest size has a /proc/meminfo of its own, bind-mounted when the cluster is
+// made, and its container is limited to the same size.
+
+// writeMeminfo writes DIR/meminfo for a node of that size, without swap. It
+// writes in place: a bind mount follows the file, not its name.
+func writeMeminfo(dir string, size mem.Bytes) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("write meminfo of a node: %w", err)
+	}
+	text := fmt.Sprintf("MemTotal:       %[1]d kB\nMemFree:        %[1]d kB\nMemAvailable:   %[1]d kB\nBuffers:        0 kB\nCached:         0 kB\n"+
+		"SwapCached:     0 kB\nSwapTotal:      0 kB\nSwapFree:       0 kB\nHugePages_Total: 0\nHugePages_Free: 0\nHugepagesize:   2048 kB\nHugetlb:        0 kB\n",
+		int64(size/mem.KiB))
+	if err := os.WriteFile(filepath.Join(dir, "meminfo"), []byte(text), 0o644); err != nil {
+		return fmt.Errorf("write meminfo of a node: %w", err)
+	}
+	return nil
+}
+
+const kubeletConfigPath = "/var/lib/kubelet/config.yaml"
+
+// configure makes the worker what the scenario asks for: its size, and its
+// kubelet's settings. It returns when the node says so itself.
+func (c *Cluster) configure(ctx context.Context, worker string, n scenarios.Node) error {
+	node, err := c.kindNode(worker)
+	if err != nil {
+		return err
+	}
+	if err := writeMeminfo(filepath.Join(c.dir, worker), n.Memory.Bytes); err != nil {
+		return err
+	}
+	if err := c.engine.UpdateMemory(ctx, worker, n.Memory.Bytes); err != nil {
+		return fmt.Errorf("limit node %s to %s: %w", worker, n.Memory, err)
+	}
+	old, err := c.engine.Exec(ctx, worker, "cat", kubeletConfigPath)
+	if err != nil {
+		return fmt.Errorf("read the kubelet's configuration on %s: %w", worker, err)
+	}
+	config, err := kubeletConfig([]byte(old), n)
+	if err != nil {
+		return err
+	}
+	if err := nodeutils.WriteFile(node, kubeletConfigPath, string(config)); err != nil {
+		return fmt.Errorf("write the kubelet's configuration on %s: %w", worker, err)
+	}
+	if err := c.restartKubelet(ctx, node); err != nil {
+		return err
+	}
+	return c.waitConfigured(ctx, worker, n)
+}
+
+func (c *Cluster) restartKubelet(ctx context.Context, node nodes.Node) error {
+	if _, err := c.engine.Exec(ctx, node.String(), "systemctl", "restart", "kubelet"); err != nil {
+		return fmt.Errorf("restart the kubelet on %s: %w", node, err)
+	}
+	return nil
+}
+
+// transitionPeriod is how long a pressure condition stays on after the pressure
+// has gone (5 m by default), so that recovery can be watched.
+const transitionPeriod = "5s"
+
+// noEviction are thresholds at which the kubelet never evicts. Any evictionHard
+// replaces all defaults, so that memory is not mentioned here at all.
+var noEviction = map[string]string{"nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%"}
+
+// kubeletConfig changes a KubeletConfiguration to what a scenario asks for.
+// Settings of an earlier scenario are undone.
+func kubeletConfig(old []byte, n scenarios.Node) ([]byte, error) {
+	config := map[string]any{}
+	if err := yaml.Unmarshal(old, &config); err != nil {
+		return nil, fmt.Errorf("read the kubelet's configuration: %w", err)
+	}
+	hard := map[string]string{}
+	for signal, threshold := range noEviction {
+		hard[signal] = threshold
+	}
+	for signal, threshold := range n.Kubelet.EvictionHard {
+		hard[signal] = threshold
+	}
+	settings := map[string]any{
+		"evictionHard":                     hard,
+		"evictionPressureTransitionPeriod": transitionPeriod,
+		"systemReserved":                   map[string]string{"memory": n.Reservation().String()},
+		"evictionSoft":                     n.Kubelet.EvictionSoft,
+		"evictionSoftGracePeriod":          n.Kubelet.EvictionSoftGracePeriod,
+		"nodeStatusUpdateFrequency":        "2s",
+	}
+	if n.Kubelet.CrashLoopBackOff != nil {
+		settings["crashLoopBackOff"] = n.Kubelet.CrashLoopBackOff
+	} else {
+		delete(config, "crashLoopBackOff")
+	}
+	if n.Kubelet.SingleProcessOOMKill != nil {
+		settings["singleProcessOOMKill"] = *n.Kubelet.SingleProcessOOMKill
+	} else {
+		delete(config, "singleProcessOOMKill")
+	}
+	if len(n.Kubelet.FeatureGates) > 0 {
+		settings["featureGates"] = n.Kubelet.FeatureGates
+	} else {
+		delete(config, "featureGates")
+	}
+	for name, value := range settings {
+		config[name] = value
+	}
+	return yaml.Marshal(config)
+}
+
+// configureTimeout bounds a kubelet's restart.
+const configureTimeout = 90 * time.Second
+
+// waitConfigured waits until the restarted kubelet reports the new size and
+// runs with the thresholds that it was given.
+func (c *Cluster) waitConfigured(ctx context.Context, worker string, n scenarios.Node) error {
+	ctx, cancel := context.WithTimeout(ctx, configureTimeout)
+	defer cancel()
+	err := poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
+		node, err := c.Client.CoreV1().Nodes().Get(ctx, worker, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		capacity := mem.Bytes(node.Status.Capacity.Memory().Value())
+		switch {
+		case capacity != n.Memory.Bytes:
+			return fmt.Sprintf("the kubelet reports a capacity of %s, not %s", capacity, n.Memory), nil
+		case !condition(node, corev1.NodeReady):
+			return "the node is not Ready", nil
+		case condition(node, corev1.NodeMemoryPressure):
+			return "the node is under MemoryPressure", nil
+		}
+		return c.wrongThresholds(ctx, worker, n)
+	})
+	if err != nil {
+		return fmt.Errorf("wait for node %s of %s: %w", worker, n.Memory, err)
+	}
+	return nil
+}
+
+// wrongThresholds asks the running kubelet, through the API server's proxy, for
+// the configuration that it runs with.
+func (c *Cluster) wrongThresholds(ctx context.Context, worker string, n scenarios.Node) (string, error) {
+	raw, err := c.Client.CoreV1().RESTClient().Get().Resource("nodes").Name(worker).SubResource("proxy").Suffix("configz").DoRaw(ctx)
+	if err != nil {
+		return "", fmt.Errorf("ask the kubelet for its configuration: %w", err)
+	}
+	var configz struct {
+		KubeletConfig struct {
+			EvictionHard   map[string]string `json:"evictionHard"`
+			SystemReserved map[string]string `json:"systemReserved"`
+		} `json:"kubeletconfig"`
+	}
+	if err := yaml.Unmarshal(raw, &configz); err != nil {
+		return "", fmt.Errorf("read /configz: %w", err)
+	}
+	got := configz.KubeletConfig
+	const signal = "memory.available"
+	switch {
+	case got.EvictionHard[signal] != n.Kubelet.EvictionHard[signal]:
+		return fmt.Sprintf("the kubelet runs with evictionHard %s %q, not %q", signal, got.EvictionHard[signal], n.Kubelet.EvictionHard[signal]), nil
+	case got.SystemReserved["memory"] != n.Reservation().String():
+		return fmt.Sprintf("the kubelet runs with systemReserved %q, not %s", got.SystemReserved["memory"], n.Reservation()), nil
+	}
+	return "", nil
+}
+
+// kubeletState is the kubelet's process as systemd knows it.
+type kubeletState struct {
+	pid, restarts int
+	started       string
+}
+
+func (c *Cluster) kubeletState(ctx context.Context, worker string) (kubeletState, error) {
+	out, err := c.engine.Exec(ctx, worker, "systemctl", "show", "kubelet", "--property=MainPID,NRestarts,ExecMainStartTimestampMonotonic")
+	if err != nil {
+		return kubeletState{}, fmt.Errorf("ask systemd for the kubelet on %s: %w", worker, err)
+	}
+	return parseKubeletState(out)
+}
+
+func parseKubeletState(out string) (s kubeletState, err error) {
+	var errs []error
+	seen := 0
+	for line := range strings.Lines(out) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		var err error
+		switch name {
+		case "MainPID":
+			s.pid, err = strconv.Atoi(value)
+			seen++
+		case "NRestarts":
+			s.restarts, err = strconv.Atoi(value)
+			seen++
+		case "ExecMainStartTimestampMonotonic":
+			s.started = value
+			seen++
+		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil || seen != 3 {
+		return s, fmt.Errorf("read %q of systemd: %w", out, errors.Join(err, errors.New("want MainPID, NRestarts and ExecMainStartTimestampMonotonic")))
+	}
+	return s, nil
+}
