@@ -50,6 +50,8 @@ func TestOOMScoreAdj(t *testing.T) {
 		"node critical by name alone":       {withClass(pod(Container{}), "system-node-critical", 1999999999), 0, 8 * gib, 37, 1000},
 		"1 GiB of 64":                       {burstable(gib), 0, 64 * gib, 37, 985},
 		"integer division floors the share": {burstable(gib), 0, 7 * gib, 37, 858}, // 142.857 becomes 142
+		"half of the node":                  {burstable(4 * gib), 0, 8 * gib, 37, 500},
+		"a sixteenth":                       {burstable(512 * mem.MiB), 0, 8 * gib, 37, 938},
 		"cpu request only":                  {pod(Container{Requirements: requests(0, 100)}), 0, 8 * gib, 37, 999},
 		"request too small to count":        {burstable(mem.MiB), 0, 8 * gib, 37, 999},
 		"smallest request that counts":      {burstable(2 * mem.MiB), 0, 1000 * mem.MiB, 37, 998},
