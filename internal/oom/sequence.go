@@ -146,11 +146,12 @@ func (s *Snapshot) kill(p Prediction, restart mem.Pages) (freed mem.Pages) {
 			continue
 		}
 		again := Task{
-			PID: t.PID + 1, Order: t.Order + 1, Threads: t.Threads,
+			PID: t.PID + 1, Order: t.Order, Threads: t.Threads,
 			Name: t.Name, Cgroup: t.Cgroup, OOMScoreAdj: t.OOMScoreAdj, Anon: restart,
 		}
 		for _, other := range s.Tasks {
-			again.PID, again.Order = max(again.PID, other.PID+1), max(again.Order, other.Order+1)
+			again.PID = max(again.PID, other.PID+1)
+			again.Order = max(again.Order, other.Order+1) // mutate: any later place is the last one
 		}
 		s.Tasks = append(s.Tasks, again)
 		s.use(again.Cgroup, restart, 0)

@@ -149,6 +149,10 @@ func TestSequenceFreesSwap(t *testing.T) {
 	if got := kills(seq); !slices.Equal(got, []kill{{10, 350, 450, 150}, {20, 190, 640, 250}}) {
 		t.Errorf("%+v", got)
 	}
+	seq = sequence(t, s, Pressure{Grower: 40, Kills: 2, Restart: 7})
+	if got := seq.Steps[1].Growth; got != 183 {
+		t.Errorf("growth %d beside a restarted process of 7 pages, want 183", got)
+	}
 }
 
 // A victim may hold more than its cgroups pay for: pages shared with others.
@@ -173,6 +177,12 @@ func TestSequenceWithRestarts(t *testing.T) {
 	again := seq.Steps[1].Candidates[0]
 	if again.Name != "besteffort" || again.Cgroup != "/node/besteffort" || again.OOMScoreAdj != 1000 || again.Anon != 7 {
 		t.Errorf("restarted as %+v", again)
+	}
+	s := node()
+	s.Tasks = append(s.Tasks, Task{PID: 60, Order: 90, Cgroup: "/node/besteffort", Anon: 7, OOMScoreAdj: 1000})
+	second := sequence(t, s, Pressure{Grower: 40, Kills: 2, Restart: 7}).Steps[1]
+	if second.Outcome != OutcomeTie || second.Victim != 61 {
+		t.Errorf("%s, victim %d; want the restarted one: it is younger than its equal", second.Outcome, second.Victim)
 	}
 }
 
