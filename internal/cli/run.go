@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oomlab/oomlab/internal/host"
+	"github.com/oomlab/oomlab/internal/lab/cgrouplab"
+	"github.com/oomlab/oomlab/internal/lab/kindlab"
+	"github.com/oomlab/oomlab/internal/nodeimage"
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/internal/report"
+	"github.com/oomlab/oomlab/internal/run"
+)
+
+type runOptions struct {
+	lab, output, record   string
+	kubernetes, nodeImage string
+	keep                  bool
+}
+
+func newRun() *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use: "run NAME|FILE", Short: "Run a scenario: predict, provoke, prove", Args: cobra.ExactArgs(1),
+		Example: "  oomlab run qos-order --lab cgroup\n  oomlab run my-story.yaml --record run.json\n  oomlab run qos-order --kubernetes v1.36.3 --keep",
+		RunE: func(c *cobra.Command, args []string) error {
+			return o.run(c.Context(), args[0], c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.lab, "lab", "kind", "where: `kind`, or cgroup: this kernel without Kubernetes")
+	f.StringVar(&o.kubernetes, "kubernetes", nodeimage.DefaultKubernetes, "`version` of Kubernetes")
+	f.StringVar(&o.nodeImage, "node-image", "", "run this kind node `image` as it is")
+	f.StringVar(&o.record, "record", "", "write the run record to this `file`")
+	f.BoolVar(&o.keep, "keep", false, "keep the cluster and say how to reach it")
+	outputFlag(c, &o.output)
+	return c
+}
+
+func (o runOptions) run(ctx context.Context, name string, stdout, stderr io.Writer) (err error) {
+	s, err := loadScenario(name)
+	if err != nil {
+		return err
+	}
+	facts, err := host.Read()
+	if err != nil {
+		return unfinished(err)
+	}
+	lab, closeLab, err := o.openLab(ctx, facts, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unfinished(closeLab())) }()
+
+	story := report.NewStory(stdout)
+	if o.output == "json" {
+		story = report.NewStory(stderr)
+	}
+	story.Begin(s)
+	r, err := run.Run(ctx, lab, s, run.Options{Host: facts.Record(), Observe: story.Event})
+	if err := o.writeRecord(r); err != nil {
+		return unfinished(err)
+	}
+	if err != nil {
+		return unfinished(err)
+	}
+	if o.output == "json" {
+		if err := r.Write(stdout); err != nil {
+			return unfinished(err)
+		}
+	} else {
+		story.End(r)
+	}
+	return exitFor(r.Verdict)
+}
+
+func (o runOptions) writeRecord(r *record.Record) error {
+	if o.record == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(o.record), 0o755); err != nil {
+		return fmt.Errorf("write run record: %w", err)
+	}
+	f, err := os.Create(o.record)
+	if err != nil {
+		return fmt.Errorf("write run record: %w", err)
+	}
+	return errors.Join(r.Write(f), f.Close())
+}
+
+// deleteTimeout bounds the removal of a cluster, which has to work after an
+// interruption, too.
+const deleteTimeout = 2 * time.Minute
+
+// openLab returns the lab and what ends it.
+func (o runOptions) openLab(ctx context.Context, facts host.Facts, stderr io.Writer) (run.Lab, func() error, error) {
+	switch o.lab {
+	case "cgroup":
+		version, err := qos.ParseVersion(o.kubernetes)
+		if err != nil {
+			return nil, nil, err
+		}
+		lab, err := cgrouplab.New(ctx, version, facts.LowestAdj)
+		return lab, func() error { return nil }, unfinished(err)
+	case "kind":
+		cluster, err := kindlab.Up(ctx, kindlab.UpOptions{NodeImage: o.nodeImage, Kubernetes: o.kubernetes, Host: facts, Out: stderr})
+		if err != nil {
+			return nil, nil, unfinished(err)
+		}
+		end := func() error {
+			if o.keep {
+				_, _ = fmt.Fprintf(stderr, "kept cluster %s: export KUBECONFIG=%s; oomlab clean removes it\n", cluster.Name, cluster.Kubeconfig)
+				return nil
+			}
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
+			defer cancel()
+			return cluster.Delete(ctx)
+		}
+		return cluster.Lab(cluster.Workers()[0]), end, nil
+	}
+	return nil, nil, fmt.Errorf("--lab %q: want kind or cgroup", o.lab)
+}
+
+func newShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show RECORD", Short: "Retell a run from its record", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return fmt.Errorf("open run record: %w", err)
+			}
+			defer f.Close()
+			r, err := record.Read(f)
+			if err != nil {
+				return err
+			}
+			story := report.NewStory(c.OutOrStdout())
+			story.Begin(r.Scenario)
+			for _, e := range r.Timeline {
+				story.Event(e)
+			}
+			story.End(r)
+			return nil
+		},
+	}
+}
