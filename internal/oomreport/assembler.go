@@ -80,6 +80,11 @@ type Assembler struct {
 // slice is valid until the next call.
 func (a *Assembler) Push(r Record) []Event {
 	a.events = a.events[:0]
+	a.quiet++
+	a.earlyAge++
+	if a.quiet > quietLines {
+		a.open = false
+	}
 	if r.Userspace || a.repeated(r) {
 		return nil
 	}
@@ -89,12 +94,8 @@ func (a *Assembler) Push(r Record) []Event {
 		text = strings.ReplaceAll(text, "\n", " ")
 		k = classify(text)
 	}
-	a.quiet++
-	a.earlyAge++
 	if a.take(k, text, r.Position) {
 		a.quiet = 0
-	} else if a.quiet > quietLines {
-		a.open = false
 	}
 	return a.events
 }

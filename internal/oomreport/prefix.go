@@ -1,6 +1,7 @@
 package oomreport
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"time"
@@ -93,18 +94,17 @@ func (l *logLine) cutJSON(s string) (text string, raw, ok bool) {
 		l.Stamp = entry.Time
 		return *entry.Log, false, true
 	}
-	// A message that is not UTF-8 is an array of bytes.
-	var bytes []uint8
-	var numbers []int
-	switch {
-	case json.Unmarshal(entry.Message, &text) == nil:
-	case json.Unmarshal(entry.Message, &numbers) == nil:
-		for _, n := range numbers {
-			bytes = append(bytes, uint8(n))
+	if json.Unmarshal(entry.Message, &text) != nil {
+		// A message that is not UTF-8 is an array of bytes.
+		var numbers []uint16
+		if json.Unmarshal(entry.Message, &numbers) != nil {
+			return "", false, false
+		}
+		bytes := make([]byte, len(numbers))
+		for i, n := range numbers {
+			bytes[i] = byte(n)
 		}
 		text = string(bytes)
-	default:
-		return "", false, false
 	}
 	l.Host, l.Stamp = entry.Host, entry.Realtime
 	if us, ok := parse[int64](entry.Monotonic); ok {
@@ -172,40 +172,34 @@ func set(words string) map[string]bool {
 	return m
 }
 
-// cutTag takes off "host kernel: ", and finds the tags of other programs. It
-// must not take the kernel's own words for a tag: "memory: usage 4kB".
+// cutTag takes off "host kernel: ", "kernel: ", "kern.warn kernel: " and RFC
+// 5424's "host kernel - - - ". Another tag says that a program wrote the line;
+// the kernel's own words ("memory: usage 4kB") are no tag.
 func (l *logLine) cutTag(s string) string {
 	s = strings.TrimLeft(s, " ")
 	rest, host := s, ""
-	for range 4 {
+	for i := range 4 {
 		word, after, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
 		if word == "" || word[0] == '[' {
 			return s
 		}
-		if tag, found := strings.CutSuffix(word, ":"); found {
-			name, _, _ := strings.Cut(tag, "[")
-			switch {
-			case name == "kernel" || name == "kern":
-				l.prefixed = true
-				if host != "" {
-					l.Host = host
-				}
+		if tag, ok := strings.CutSuffix(word, ":"); ok {
+			name, _, _ := strings.Cut(tag, "[") // app[7]
+			if name == "kernel" {
+				l.prefixed, l.Host = true, cmp.Or(host, l.Host)
 				return after
-			case l.prefixed && classify(s) == other:
-				l.Userspace = l.Userspace || strings.Count(s[:len(s)-len(after)], " ") <= 2
+			}
+			if l.prefixed && i <= 1 && classify(s) == other {
+				l.Userspace = true
 			}
 			return s
 		}
-		// RFC 5424: "host kernel - - - text".
-		if text, found := strings.CutPrefix(strings.TrimLeft(after, " "), "- - - "); found {
+		if text, ok := strings.CutPrefix(strings.TrimLeft(after, " "), "- - - "); ok {
 			l.prefixed, l.Host = true, host
 			l.Userspace = l.Userspace || word != "kernel"
 			return strings.TrimPrefix(text, "\ufeff")
 		}
-		if host == "" {
-			host = word
-		}
-		rest = after
+		host, rest = cmp.Or(host, word), after
 	}
 	return s
 }

@@ -14,6 +14,7 @@
 package oomreport
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -95,14 +96,7 @@ func (r *Report) Bare() bool {
 }
 
 // HasColumn reports whether the task table has a column of that heading.
-func (r *Report) HasColumn(name string) bool {
-	for _, c := range r.Columns {
-		if c == name {
-			return true
-		}
-	}
-	return false
-}
+func (r *Report) HasColumn(name string) bool { return slices.Contains(r.Columns, name) }
 
 // Task returns the row of a process by its pid or thread group id, nil where
 // the table lacks it.

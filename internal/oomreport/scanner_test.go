@@ -72,6 +72,24 @@ func TestScannerTellsReadErrors(t *testing.T) {
 	}
 }
 
+// A report that is never finished must not keep the Scanner from searching.
+func TestUnfinishedReportIsGivenUp(t *testing.T) {
+	const noise = "Jun 24 18:49:43 node-1 app[7]: the living room\n"
+	var a Assembler
+	a.Push(Record{Text: "dd invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"})
+	for range quietLines - 1 {
+		a.Push(splitLine(noise).Record)
+	}
+	if !a.Open() {
+		t.Error("given up too early")
+	}
+	a.Push(splitLine(noise).Record)
+	a.Push(splitLine(noise).Record)
+	if a.Open() {
+		t.Error("still open")
+	}
+}
+
 // Wherever a log is cut, what is left must name no other victim, and a report
 // that is not whole must say so.
 func TestCutLogs(t *testing.T) {
