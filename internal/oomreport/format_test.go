@@ -117,6 +117,7 @@ var formats = map[string]func(r Record) string{
 	"console":        func(r Record) string { return "Loading ... 43%" + printk(r) },
 	"wrapped":        func(r Record) string { return wrap(printk(r), 72, false) },
 	"flowed":         func(r Record) string { return wrap(printk(r), 72, true) },
+	"wrapped bare":   func(r Record) string { return wrap(r.Text, 72, false) },
 	"wrapped syslog": func(r Record) string { return wrap("Jun 24 18:49:43 node-1 kernel: "+r.Text, 80, false) },
 	"quoted wrapped": func(r Record) string { return "> " + strings.ReplaceAll(wrap(printk(r), 70, false), "\n", "\n> ") },
 	"other programs": func(r Record) string {

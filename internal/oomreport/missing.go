@@ -5,7 +5,7 @@ import "fmt"
 // finish concludes what only a whole report can tell.
 func finish(r *Report) {
 	// Only a report about the machine prints its size.
-	if r.Domain == "" && r.Memory == nil && r.Trigger != nil && r.Machine != nil {
+	if r.Domain == "" && r.Memory == nil && r.Constraint != ConstraintMemcg && r.Trigger != nil && r.Machine != nil {
 		r.Global = true
 	}
 	r.Missing = missing(r)
