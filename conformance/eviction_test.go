@@ -98,7 +98,7 @@ func (e *experiment) run() bool {
 		MaxPodGracePeriodSeconds: int64(e.config.MaxPodGracePeriod / time.Second),
 	}, e.kill, noGC{}, noGC{}, &record.FakeRecorder{}, &v1.ObjectReference{}, jumpingClock{e: e}, false)
 	done := make(chan struct{})
-	e.resting = true
+	e.rest()
 	start(manager, noGC{}, func() []*v1.Pod { return e.look(done) }, func(*v1.Pod) bool { return true })
 	<-done
 	return !e.t.Failed()
@@ -118,11 +118,15 @@ func (e *experiment) look(done chan struct{}) []*v1.Pod {
 		e.invent()
 	case !e.resting && e.idle > looks:
 		e.expectNoMore()
-		// Memory in plenty lets the manager forget what it has seen.
-		e.resting, e.idle = true, 0
-		e.state, e.active = eviction.State{Node: eviction.Node{Capacity: mem.TiB, KubepodsLimit: mem.LimitOf(mem.TiB)}}, nil
+		e.rest()
 	}
 	return slices.Clone(e.active)
+}
+
+// rest shows memory in plenty, so that the manager forgets what it has seen.
+func (e *experiment) rest() {
+	e.resting, e.idle = true, 0
+	e.state, e.active = eviction.State{Node: eviction.Node{Capacity: mem.TiB, KubepodsLimit: mem.LimitOf(mem.TiB)}}, nil
 }
 
 // invent makes up a node that is short of memory, or nearly so.

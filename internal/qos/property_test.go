@@ -30,6 +30,7 @@ func randomPod(r *rand.Rand) Pod {
 	}
 	if r.IntN(3) == 0 {
 		whole := amount()
+		whole.Requests = whole.Requests.max(p.containerSum(requestsOf)) // as validation asks for
 		p.Resources = &whole
 	}
 	return p

@@ -22,7 +22,9 @@ const (
 // OOMScoreAdj returns the oom_score_adj, -997 to 1000, that the node's kubelet
 // writes to the processes of a container of the pod when it starts
 // (GetContainerOOMScoreAdjust, pkg/kubelet/qos). The node must be valid: its
-// capacity is a divisor.
+// capacity is a divisor. Kubelets up to 1.36 go beyond 1000, which the kernel
+// refuses, for containers that request more than their pod-level request: no
+// API server accepts such pods.
 func (n Node) OOMScoreAdj(p Pod, c Container) int {
 	if p.IsNodeCritical() {
 		return GuaranteedScore
@@ -39,7 +41,11 @@ func (n Node) OOMScoreAdj(p Pod, c Container) int {
 		credit = max(credit, p.minRegularRequest())
 	}
 	credit += n.Version.unclaimedShare(p)
-	return min(max(scoreOf(credit, n.Capacity), minBurstable), maxBurstable)
+	score := scoreOf(credit, n.Capacity)
+	if score == BestEffortScore {
+		return maxBurstable
+	}
+	return max(score, minBurstable)
 }
 
 // scoreOf takes a thousandth off for every thousandth of the node that is
@@ -73,5 +79,8 @@ func (v Version) unclaimedShare(p Pod) mem.Bytes {
 		}
 	}
 	unclaimed := p.Resources.Requests.Memory - p.containerSum(requestsOf).Memory
-	return max(unclaimed, 0) / max(containers, 1)
+	if v >= 37 {
+		unclaimed = max(unclaimed, 0)
+	}
+	return unclaimed / max(containers, 1)
 }

@@ -82,13 +82,15 @@ func TestOOMScoreAdj(t *testing.T) {
 }
 
 // A pod-level request smaller than what the containers claim leaves nothing to
-// share; it must not take anything away.
-func TestUnclaimedShareIsNeverNegative(t *testing.T) {
-	p := pod(Container{Requirements: requests(2*mem.GiB, 0)})
+// share. Up to 1.36 it took something away.
+func TestOverclaimedPodLevelRequest(t *testing.T) {
+	p := pod(Container{Requirements: requests(2*mem.GiB, 0)}, Container{})
 	p.Resources = &Requirements{Requests: Resources{Memory: mem.GiB}}
-	n := Node{Version: 37, Capacity: 8 * mem.GiB}
-	if got := n.OOMScoreAdj(p, p.Containers[0]); got != 750 {
-		t.Errorf("score %d, want 750", got)
+	for v, want := range map[Version][2]int{36: {813, 1062}, 37: {750, 999}} {
+		n := Node{Version: v, Capacity: 8 * mem.GiB}
+		if got := [2]int{n.OOMScoreAdj(p, p.Containers[0]), n.OOMScoreAdj(p, p.Containers[1])}; got != want {
+			t.Errorf("kubelet %s: scores %d, want %d", v, got, want)
+		}
 	}
 }
 
