@@ -76,9 +76,7 @@ func run() int {
 	if err != nil {
 		return fail(err, exitError)
 	}
-	if err := code.Drop(); err != nil {
-		return fail(err, exitError)
-	}
+	code.Drop()
 	switch err := o.inflate(p, curve, &balloon.Balloon{
 		Events: events, Code: code, Container: container,
 		Share: max(1, o.share), Threads: p.Threads, Dir: o.dir, TmpfsDir: o.tmpfs,
@@ -178,7 +176,6 @@ func (o options) inflate(p plan.Plan, curve plan.Curve, b *balloon.Balloon) erro
 			return err
 		}
 	}
-	b.Events.Emit("started", 0)
 	return b.Run(curve)
 }
 

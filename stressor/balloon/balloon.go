@@ -19,23 +19,27 @@ const (
 	// unless that would mean to wake up more often than every minInterval.
 	paceBatch   = 256 * mem.KiB
 	minInterval = 2 * time.Millisecond
+	// dropInterval is how often a balloon that moves drops its code; one that
+	// holds drops it when it begins to.
+	dropInterval = 100 * time.Millisecond
 )
 
 // Balloon is memory that one process holds.
 type Balloon struct {
 	Events    *Events
 	Commands  <-chan Command
-	Code      Code           // dropped whenever the balloon starts to hold; may be empty
+	Code      Code           // dropped while the balloon sleeps; may be empty
 	Container plan.Container // what sizes in live plans are relative to
 	Share     int            // this process holds one Share-th of every plan; 0 means all of it
 	Threads   int            // how many threads fault the memory in; 0 and 1: this one
 	Dir       string         // where file, dirty and mapped memory has its files
 	TmpfsDir  string         // where tmpfs memory has its files
 
-	stores map[plan.Kind]store
-	pool   *pool
-	timer  *time.Timer
-	paused time.Duration // total of the pauses so far
+	stores  map[plan.Kind]store
+	pool    *pool
+	timer   *time.Timer
+	dropped time.Time     // when Code was dropped last
+	paused  time.Duration // total of the pauses so far
 }
 
 // store is the memory of one kind.
@@ -62,6 +66,7 @@ func (replaced) Error() string { return "replaced by another plan" }
 // Run carries out c to its end, and every live plan that replaces it. After a
 // live plan's end it waits for the next command.
 func (b *Balloon) Run(c plan.Curve) error {
+	b.Events.Emit("started", b.total())
 	live := false
 	for {
 		err := b.carryOut(c)
@@ -98,9 +103,6 @@ func (b *Balloon) carryOut(c plan.Curve) error {
 	for s := range c.Segments() {
 		if s.Verb == plan.Hold || s.Verb == plan.Touch {
 			b.event("holding", s)
-			if err := b.Code.Drop(); err != nil {
-				return err
-			}
 		}
 		if err := b.segment(s); err != nil {
 			return err
@@ -202,6 +204,10 @@ func (b *Balloon) sleep(remaining func() time.Duration) error {
 		d := remaining()
 		if d <= 0 {
 			return nil
+		}
+		if max(d, time.Since(b.dropped)) > dropInterval {
+			b.Code.Drop()
+			b.dropped = time.Now()
 		}
 		if b.timer == nil {
 			b.timer = time.NewTimer(d)

@@ -1,0 +1,418 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/oomlab/oomlab/internal/mem"
+)
+
+// build builds the stressor as it is shipped, once.
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "oomlab-stressor-test-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "oomlab-stressor")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := build(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+type event struct {
+	Event                              string
+	PID, Child, Signal, ExitCode       int
+	HeldBytes, ResidentBytes, Restarts int64
+	MonotonicSeconds                   float64
+	Verb, Kind, Message                string
+}
+
+// stressor is a running oomlab-stressor.
+type stressor struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	events chan event
+	stderr bytes.Buffer
+}
+
+// start runs the stressor, in cgroup if that is not empty.
+func start(t *testing.T, cgroup string, args ...string) *stressor {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stressor{t: t, events: make(chan event, 1000), cmd: exec.Command(path, args...)}
+	if cgroup != "" { // enter it before the first byte is used
+		script := `echo $$ > "$0/cgroup.procs" && exec "$@"`
+		s.cmd = exec.Command("sh", append([]string{"-c", script, cgroup, path}, args...)...)
+	}
+	s.cmd.Stderr = &s.stderr
+	stdout, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.cmd.Process.Kill(); s.cmd.Wait() })
+	go func() {
+		defer close(s.events)
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() {
+			var e event
+			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+				t.Errorf("%s: %v", lines.Text(), err)
+			}
+			s.events <- e
+		}
+	}()
+	return s
+}
+
+// await returns the next event of that name.
+func (s *stressor) await(name string) event {
+	s.t.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case e, ok := <-s.events:
+			switch {
+			case !ok:
+				s.t.Fatalf("ended before %q: %s", name, s.stderr.String())
+			case e.Event == name:
+				return e
+			}
+		case <-timeout:
+			s.t.Fatalf("no event %q", name)
+		}
+	}
+}
+
+func (s *stressor) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// exitCode waits for the end.
+func (s *stressor) exitCode() int {
+	s.t.Helper()
+	for range s.events {
+	}
+	var exit *exec.ExitError
+	if err := s.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		s.t.Fatal(err)
+	}
+	return s.cmd.ProcessState.ExitCode()
+}
+
+// status reads a field of /proc/PID/status that is in kB.
+func (s *stressor) status(field string) mem.Bytes {
+	s.t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Fields(line); f[0] == field+":" {
+			n, err := strconv.Atoi(f[1])
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return mem.Bytes(n) * mem.KiB
+		}
+	}
+	s.t.Fatalf("no %s", field)
+	return 0
+}
+
+// cpu returns the CPU time of all threads.
+func (s *stressor) cpu() time.Duration {
+	s.t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", s.cmd.Process.Pid))
+	if err != nil || len(tasks) == 0 {
+		s.t.Fatal("no threads", err)
+	}
+	var total time.Duration
+	for _, task := range tasks {
+		data, err := os.ReadFile(task)
+		if err != nil {
+			continue // a thread that has just ended
+		}
+		n, err := strconv.ParseInt(strings.Fields(string(data))[0], 10, 64)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		total += time.Duration(n)
+	}
+	return total
+}
+
+func TestSignalsAndExitCodes(t *testing.T) {
+	s := start(t, "", "-plan", "ramp 1Gi at 20Mi/s", "-start", "signal")
+	if e := s.await("ready"); e.HeldBytes != 0 {
+		t.Errorf("holds %d before it is started", e.HeldBytes)
+	}
+	s.signal(syscall.SIGUSR1)
+	s.await("started")
+	time.Sleep(300 * time.Millisecond)
+	s.signal(syscall.SIGUSR2)
+	held := s.await("paused").HeldBytes
+	if held == 0 {
+		t.Error("holds nothing 300 ms after the start")
+	}
+	time.Sleep(200 * time.Millisecond)
+	s.signal(syscall.SIGUSR1)
+	if e := s.await("resumed"); e.HeldBytes != held {
+		t.Errorf("grew from %d to %d while paused", held, e.HeldBytes)
+	}
+	s.signal(syscall.SIGTERM)
+	s.await("terminated")
+	if code := s.exitCode(); code != 0 {
+		t.Errorf("exit code %d after SIGTERM, want 0", code)
+	}
+	for _, tt := range []struct {
+		code   int
+		stderr string
+		args   []string
+	}{
+		{0, "", []string{"-plan", "fill 5Mi"}},
+		{0, "", []string{"-plan", "fill 5Mi", "-explain"}},
+		{1, "is no tmpfs", []string{"-plan", "tmpfs fill 5Mi", "-tmpfs", "/proc"}},
+		{2, "\n\tfill 5Mb\n\t     ^^^", []string{"-plan", "fill 5Mb"}},
+		{2, "larger than the machine's", []string{"-plan", "fill 64Ti", "-limit", "64Ti"}},
+		{2, "write 200% of limit", []string{"-plan", "fill 10Mi", "-limit", "5Mi"}},
+		{2, "no memory request", []string{"-plan", "fill 10% of request"}},
+		{2, "-start is now or signal", []string{"-plan", "hold", "-start", "later"}},
+		{2, "want -plan", nil},
+	} {
+		path, err := build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stderr bytes.Buffer
+		cmd := exec.Command(path, tt.args...)
+		cmd.Stderr = &stderr
+		_ = cmd.Run() // the exit code is compared
+		if got := cmd.ProcessState.ExitCode(); got != tt.code || !strings.Contains(stderr.String(), tt.stderr) {
+			t.Errorf("%q: exit code %d, want %d with %q:\n%s", tt.args, got, tt.code, tt.stderr, stderr.String())
+		}
+	}
+}
+
+func TestLiveCommands(t *testing.T) {
+	s := start(t, "", "-plan", "fill 50Mi, hold")
+	s.await("holding")
+	for _, step := range []struct {
+		line string
+		held mem.Bytes
+	}{{"release 20Mi", 30 * mem.MiB}, {"fill 70Mi", 70 * mem.MiB}} {
+		fmt.Fprintln(s.stdin, step.line)
+		if e := s.await("reached"); mem.Bytes(e.HeldBytes) != step.held {
+			t.Errorf("%s: holds %v, want %v", step.line, mem.Bytes(e.HeldBytes), step.held)
+		}
+	}
+	fmt.Fprintln(s.stdin, "fill")
+	if e := s.await("error"); !strings.Contains(e.Message, "the plan ends where a size is needed") {
+		t.Errorf("error %q", e.Message)
+	}
+	s.signal(syscall.SIGTERM)
+	if code := s.exitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestAfterRestart(t *testing.T) {
+	for mode, wantHeld := range map[string]mem.Bytes{"small": 0, "wait": 20 * mem.MiB, "again": 20 * mem.MiB} {
+		dir := t.TempDir()
+		args := []string{"-plan", "fill 20Mi, hold", "-state", dir, "-after-restart", mode}
+		first := start(t, "", args...)
+		first.await("holding")
+		first.signal(syscall.SIGKILL)
+		first.exitCode()
+
+		second := start(t, "", args...)
+		if e := second.await("restarted"); e.Restarts != 1 {
+			t.Errorf("%s: restarts %d, want 1", mode, e.Restarts)
+		}
+		second.await("ready")
+		switch mode {
+		case "small":
+			second.signal(syscall.SIGUSR1)
+			time.Sleep(100 * time.Millisecond)
+			if rss := second.status("VmRSS"); rss > 4*mem.MiB {
+				t.Errorf("small: resident %v", rss)
+			}
+		case "wait":
+			time.Sleep(100 * time.Millisecond)
+			if rss := second.status("VmRSS"); rss > 4*mem.MiB {
+				t.Errorf("wait: resident %v before the start", rss)
+			}
+			second.signal(syscall.SIGUSR1)
+			fallthrough
+		case "again":
+			if e := second.await("holding"); mem.Bytes(e.HeldBytes) != wantHeld {
+				t.Errorf("%s: holds %d", mode, e.HeldBytes)
+			}
+		}
+		second.signal(syscall.SIGTERM)
+		if code := second.exitCode(); code != 0 {
+			t.Errorf("%s: exit code %d", mode, code)
+		}
+	}
+}
+
+func TestChildrenShareThePlan(t *testing.T) {
+	s := start(t, "", "-plan", "children 3, fill 90Mi, hold")
+	pids := map[int]bool{}
+	for range 3 {
+		e := s.await("holding")
+		pids[e.PID] = true
+		if mem.Bytes(e.HeldBytes) != 30*mem.MiB {
+			t.Errorf("child holds %v, want 30Mi", mem.Bytes(e.HeldBytes))
+		}
+	}
+	if len(pids) != 3 || pids[s.cmd.Process.Pid] {
+		t.Fatalf("holders %v, want three children", pids)
+	}
+	if rss := s.status("VmRSS"); rss > 4*mem.MiB {
+		t.Errorf("the parent is resident with %v", rss)
+	}
+	var victim int
+	for victim = range pids {
+		break
+	}
+	if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if e := s.await("childExited"); e.Child != victim || e.Signal != int(syscall.SIGKILL) {
+		t.Errorf("childExited: %+v, want pid %d by signal 9", e, victim)
+	}
+	fmt.Fprintln(s.stdin, "release")
+	for range 2 {
+		if e := s.await("reached"); e.HeldBytes != 0 {
+			t.Errorf("after release a child holds %d", e.HeldBytes)
+		}
+	}
+	s.signal(syscall.SIGKILL) // and no child outlives it
+	s.exitCode()
+	for pid := range pids {
+		for range 100 {
+			if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(state), ") Z ") {
+			t.Errorf("child %d outlived its parent: %s", pid, state)
+		}
+	}
+}
+
+// TestOwnFootprint holds everything in a memfd, which is no part of VmRSS: what
+// is resident is the stressor itself.
+func TestOwnFootprint(t *testing.T) {
+	const limit, movingLimit = 2*mem.MiB + mem.MiB/2, 3 * mem.MiB
+	s := start(t, "", "-plan", "memfd ramp 60Mi at 60Mi/s, memfd saw 30Mi..60Mi every 200ms for 1s, hold")
+	s.await("reached")
+	var highest mem.Bytes
+	for range 20 {
+		highest = max(highest, s.status("VmRSS"))
+		time.Sleep(40 * time.Millisecond)
+	}
+	s.await("holding")
+	time.Sleep(50 * time.Millisecond)
+	holding, before := s.status("VmRSS"), s.cpu()
+	const wait = 2 * time.Second
+	time.Sleep(wait)
+	used := s.cpu() - before
+	if after := s.status("VmRSS"); after != holding {
+		t.Errorf("resident %v, then %v, while holding", holding.Human(), after.Human())
+	}
+	if highest > movingLimit {
+		t.Errorf("resident %v while moving, want at most %v", highest.Human(), movingLimit.Human())
+	}
+	if holding > limit {
+		t.Errorf("resident %v while holding, want at most %v", holding.Human(), limit.Human())
+	}
+	if used > wait/1000 {
+		t.Errorf("%v of CPU in %v of holding, want at most 0.1 %%", used, wait)
+	}
+	t.Logf("resident: %v while holding, %v while moving; CPU while holding: %.4f %%", holding.Human(), highest.Human(), 100*used.Seconds()/wait.Seconds())
+}
+
+// TestExactness compares the anonymous memory of the process with the plan
+// while it moves: at most 1 % or 1 MiB apart, which is what 10 ms move. A busy
+// machine wakes both up late, so only half of the samples have to agree; that
+// the plan itself is followed exactly is TestExecutionFollowsCurve's matter.
+func TestExactness(t *testing.T) {
+	s := start(t, "", "-plan", "ramp 200Mi at 100Mi/s, hold", "-start", "signal")
+	s.await("ready")
+	base := s.status("RssAnon")
+	s.signal(syscall.SIGUSR1)
+	began := s.await("started").MonotonicSeconds
+	level := func(at float64) mem.Bytes {
+		return min(200*mem.MiB, mem.Bytes((at-began)*float64(100*mem.MiB)))
+	}
+	const samples = 60
+	exact := 0
+	for range samples {
+		time.Sleep(30 * time.Millisecond)
+		before := monotonic(t)
+		resident := s.status("RssAnon") - base
+		after := monotonic(t)
+		if off := max(level(before)-resident, resident-level(after)); off <= max(level(after)/100, mem.MiB) {
+			exact++
+		}
+	}
+	t.Logf("%d of %d samples within 1 %% or 1Mi", exact, samples)
+	if exact < samples/2 {
+		t.Errorf("only %d of %d samples within 1 %% or 1Mi", exact, samples)
+	}
+	s.await("holding")
+	if got := s.status("RssAnon") - base; got < 198*mem.MiB || got > 202*mem.MiB {
+		t.Errorf("holds %v, want 200Mi within 1 %%", got.Human())
+	}
+}
+
+// monotonic reads the clock that events carry.
+func monotonic(t *testing.T) float64 {
+	t.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		t.Fatal(err)
+	}
+	return float64(now.Sec) + float64(now.Nsec)/1e9
+}
