@@ -185,7 +185,7 @@ func (a *Assembler) takeOwn(k kind, text string, at Position) bool {
 	if set == nil {
 		return false
 	}
-	if !a.open || a.stage >= columns && k <= a.stage {
+	if !a.open || a.stage >= columns && k <= a.stage || k == summary && a.contradicts(set) {
 		a.start(at)
 		if a.early != nil && a.earlyAge < maxLines && k >= columns {
 			a.current.Machine = a.early
@@ -196,6 +196,14 @@ func (a *Assembler) takeOwn(k kind, text string, at Position) bool {
 		a.layout = layoutOf(a.current.Columns)
 	}
 	return true
+}
+
+// contradicts says that an oom-kill: line is of another report than the open
+// one: the machine ran out there, a cgroup here.
+func (a *Assembler) contradicts(set func(*Report)) bool {
+	var r Report
+	set(&r)
+	return r.Global && a.current.Domain != ""
 }
 
 // parseOwn returns how a line changes its report, nil if it is not understood.

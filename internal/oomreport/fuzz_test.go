@@ -59,7 +59,7 @@ func FuzzLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		l := splitLine(s)
-		if len(l.Text) > 2*len(s) {
+		if len(l.Text) > 3*len(s) { // JSON that is not UTF-8 grows to U+FFFD
 			t.Errorf("%q became longer: %q", s, l.Text)
 		}
 	})
