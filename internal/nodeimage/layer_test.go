@@ -2,6 +2,7 @@ package nodeimage
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -109,5 +110,39 @@ func TestLayerKeepsTheFirstError(t *testing.T) {
 	}
 	if _, err := createLayer(filepath.Join(t.TempDir(), "no", "layer.tar")).close(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("err = %v, want %v", err, fs.ErrNotExist)
+	}
+}
+
+func TestConcatenate(t *testing.T) {
+	dir := t.TempDir()
+	var layers []*layer
+	for _, text := range []string{"lower", "upper"} {
+		w := createLayer(filepath.Join(dir, text))
+		w.text("/etc/"+text, 0o644, text)
+		w.text("/etc/both", 0o644, text)
+		l, err := w.close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers = append(layers, l)
+	}
+	var whole bytes.Buffer
+	if err := concatenate(&whole, layers); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "whole")
+	if err := os.WriteFile(path, whole.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l, err := openLayer(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"5 0755 etc ", "0 0644 etc/lower lower", "0 0644 etc/both lower",
+		"5 0755 etc ", "0 0644 etc/upper upper", "0 0644 etc/both upper",
+	}
+	if diff := cmp.Diff(want, listing(t, l)); diff != "" {
+		t.Errorf("root file system (-want +got):\n%s", diff)
 	}
 }

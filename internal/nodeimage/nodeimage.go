@@ -130,7 +130,7 @@ func reason(err error) string {
 // buildAndLoad builds the image of r into the engine, unless another oomlab
 // did so while this one waited for its turn.
 func buildAndLoad(ctx context.Context, engine Engine, r Recipe, out io.Writer) error {
-	unlock, err := cache.Lock(ctx, out, "node image "+r.tag())
+	unlock, err := cache.Lock(ctx, out, lockName(r))
 	if err != nil {
 		return err
 	}
@@ -154,3 +154,6 @@ func buildAndLoad(ctx context.Context, engine Engine, r Recipe, out io.Writer) e
 	_, _ = fmt.Fprintf(out, "node image %s is ready after %s\n", r.Ref(), time.Since(start).Round(time.Second))
 	return record(Built{Ref: r.Ref(), Recipe: r, SizeBytes: size, BuiltAt: time.Now().UTC().Truncate(time.Second)})
 }
+
+// lockName names the lock that keeps one image from being built twice at once.
+func lockName(r Recipe) string { return "node image " + r.tag() }
