@@ -21,7 +21,7 @@ const (
 	minInterval = 2 * time.Millisecond
 	// dropInterval is how often a balloon that moves drops its code; one that
 	// holds drops it when it begins to.
-	dropInterval = 100 * time.Millisecond
+	dropInterval = 250 * time.Millisecond
 )
 
 // Balloon is memory that one process holds.
