@@ -19,7 +19,7 @@ type tree struct {
 	rank    []int // position in the kernel's pre-order walk
 }
 
-const none = -1
+const none = -1 // mutate: any number that is no index
 
 func newTree(cgroups []Cgroup) tree {
 	t := tree{
