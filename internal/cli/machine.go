@@ -38,6 +38,7 @@ func newNodeImage() *cobra.Command {
 		},
 	}
 	f := build.Flags()
+	f.StringVar(&o.Ref, "ref", "", "use this `image` as it is, pulled if need be")
 	f.StringVar(&o.Recipe.Kubernetes, "kubernetes", nodeimage.DefaultKubernetes, "`version`, v1.34 to v1.37")
 	f.StringVar(&o.Recipe.Kubelet, "kubelet", "", "another `version` of the kubelet, for workers")
 	f.StringVar(&o.Recipe.Containerd, "containerd", nodeimage.DefaultContainerd, "`version` of containerd")

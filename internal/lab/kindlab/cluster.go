@@ -54,7 +54,9 @@ type Options struct {
 	// Name is the cluster's; NewName gives one that nobody has.
 	Name  string
 	Image string // the node image
-	Host  host.Facts
+	// Config is the kind configuration; nil is oomlab's own kind-config.yaml.
+	Config []byte
+	Host   host.Facts
 	// Out is told of every step. Nil is silent.
 	Out io.Writer
 }
@@ -79,7 +81,10 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 	if err != nil {
 		return nil, err
 	}
-	config, err := clusterConfig(oomlab.KindConfig, o.Name, o.Image, dir, hostNeeds{
+	if o.Config == nil {
+		o.Config = oomlab.KindConfig
+	}
+	config, err := clusterConfig(o.Config, o.Name, o.Image, dir, hostNeeds{
 		cgroupVersion: o.Host.CgroupVersion, restrictAdj: o.Host.LowestAdj > -1000,
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ type UpOptions struct {
 	// be had, or one that is built.
 	NodeImage  string
 	Kubernetes string // v1.37.2; empty: the newest one that is known
+	Config     []byte // the kind configuration; nil: oomlab's own
 	Host       host.Facts
 	// Out is told of every step. Nil is silent.
 	Out io.Writer
@@ -45,7 +46,7 @@ func Up(ctx context.Context, o UpOptions) (*Cluster, error) {
 	}
 	_, _ = fmt.Fprintf(o.Out, "node image: %s\n", image)
 	start := time.Now()
-	c, err := Create(ctx, e, Options{Name: o.Name, Image: image, Host: o.Host, Out: o.Out})
+	c, err := Create(ctx, e, Options{Name: o.Name, Image: image, Config: o.Config, Host: o.Host, Out: o.Out})
 	if err != nil {
 		return nil, err
 	}

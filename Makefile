@@ -1,0 +1,50 @@
+# Two commands matter: make e2e and make test. Both work on a bare Debian machine
+# with Go and make, as root; "make help" lists the rest.
+
+export CGO_ENABLED ?= 0
+GO    ?= go
+PROCS ?= 2
+
+# What make e2e runs: LABELS is a Ginkgo label filter ("all" for everything),
+# SCENARIO one scenario by its name. KUBERNETES, NODE_IMAGE and KEEP reach the
+# suite through the environment.
+LABELS   ?= quick
+SCENARIO ?=
+KUBERNETES ?=
+NODE_IMAGE ?=
+KEEP ?=
+export KUBERNETES NODE_IMAGE KEEP
+filter = $(if $(SCENARIO),$(SCENARIO),$(filter-out all,$(LABELS)))
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## build bin/oomlab and bin/oomlab-stressor
+	@mkdir -p bin
+	$(GO) build -trimpath -o bin/oomlab ./cmd/oomlab
+	$(GO) build -trimpath -ldflags='-s -w' -o bin/oomlab-stressor ./stressor
+
+.PHONY: e2e
+e2e: build ## run the catalog on real kind clusters, bringing up what is missing
+	@mkdir -p artifacts && rm -rf artifacts/records artifacts/failed artifacts/*.xml artifacts/*.json artifacts/summary.txt
+	@$(GO) build -o bin/ginkgo github.com/onsi/ginkgo/v2/ginkgo
+	bin/oomlab node-image build $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(NODE_IMAGE),--ref $(NODE_IMAGE))
+	@OOMLAB_STRESSOR=$(CURDIR)/bin/oomlab-stressor bin/ginkgo run --tags e2e --procs $(PROCS) --timeout 60m --keep-going \
+		--label-filter='$(filter)' --output-dir artifacts --junit-report junit.xml --json-report ginkgo.json ./e2e; \
+		status=$$?; cat artifacts/summary.txt; exit $$status
+
+.PHONY: test
+test: ## run all tests that need no cluster; those that need root say so without it
+	$(GO) vet ./...
+	$(GO) test ./...
+
+.PHONY: lint
+lint: ## check the style
+	$(GO) tool -modfile=tools/go.mod golangci-lint run
+
+.PHONY: clean
+clean: ## remove what interrupted runs have left, and bin and artifacts
+	@test ! -x bin/oomlab || bin/oomlab clean
+	rm -rf bin artifacts

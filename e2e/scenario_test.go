@@ -1,0 +1,127 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/internal/report"
+	"github.com/oomlab/oomlab/internal/run"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+// scenarioTimeout is for one scenario with its node's preparation, on a slow
+// and busy machine. Each takes less than a minute on two idle cores.
+const scenarioTimeout = 6 * time.Minute
+
+var _ = Describe("When memory runs out", func() {
+	for _, name := range scenarios.Names() {
+		s, err := scenarios.Named(name)
+		if err != nil {
+			panic(err) // a test of the package scenarios has seen every file
+		}
+		It(s.Title, Label(append(s.Metadata.Labels, "lab:kind", s.Metadata.Name)...), func(ctx SpecContext) {
+			play(ctx, s)
+		}, SpecTimeout(scenarioTimeout))
+	}
+})
+
+// play runs a scenario on this process's worker and asserts its verdict.
+func play(ctx SpecContext, s *scenarios.Scenario) {
+	node := worker()
+	AddReportEntry("scenario", s.Metadata.Name, ReportEntryVisibilityNever)
+	story := report.NewStory(GinkgoWriter)
+	story.Begin(s)
+	step := ""
+	r, err := run.Run(ctx, cluster.Lab(node), s, run.Options{Host: facts.Record(), Observe: func(e record.Event) {
+		if e.Step != step {
+			step = e.Step
+			By(step)
+		}
+		story.Event(e)
+	}})
+	DeferCleanup(diagnose, s, node)
+	Expect(writeRecord(r)).To(Succeed())
+	Expect(err).NotTo(HaveOccurred(), "the run could be finished")
+	story.End(r)
+	AddReportEntry("verdict", verdictEntry{r.Scenario.Metadata.Name, r.Verdict, r.Claims, len(r.Findings)}, ReportEntryVisibilityNever)
+	for _, f := range r.Findings {
+		AddReportEntry("finding", f.Name+": "+f.Text)
+	}
+
+	By("judge")
+	if s.Control != nil {
+		Expect(failures(r)).To(ContainElement(HavePrefix(s.Control.Claim+":")), "the control's claim must fail, or it proves nothing")
+	} else {
+		Expect(failures(r)).To(BeEmpty(), "every claim passes or is unsupported with proof")
+		Expect(r.Verdict).To(Equal(record.Pass))
+		Expect(passes(r)).To(BeNumerically(">", 0), "a claim passed by the kernel's evidence")
+	}
+	expectReady(ctx)
+}
+
+// verdictEntry is what the summary needs of a run.
+type verdictEntry struct {
+	Scenario string         `json:"scenario"`
+	Verdict  record.Verdict `json:"verdict"`
+	Claims   []record.Claim `json:"claims"`
+	Findings int            `json:"findings"`
+}
+
+func (e verdictEntry) String() string { return fmt.Sprintf("%s: %s", e.Scenario, e.Verdict) }
+
+// failures returns the claims that did not hold, a line each.
+func failures(r *record.Record) []string {
+	var lines []string
+	for _, c := range r.Claims {
+		if c.Verdict == record.Fail || c.Verdict == record.Inconclusive {
+			lines = append(lines, c.Name+": "+c.Sentence)
+		}
+	}
+	return lines
+}
+
+func passes(r *record.Record) int {
+	n := 0
+	for _, c := range r.Claims {
+		if c.Verdict == record.Pass && (c.Name == "evidence" || c.Name == "forecast" || c.Name == "killed") {
+			n++
+		}
+	}
+	return n
+}
+
+func writeRecord(r *record.Record) error {
+	dir := filepath.Join(artifacts, "records")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(dir, r.Scenario.Metadata.Name+".json"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.Write(f), f.Close())
+}
+
+// diagnose keeps what explains a failure: the nodes' logs and the kernel's.
+func diagnose(ctx SpecContext, s *scenarios.Scenario, node string) {
+	if !CurrentSpecReport().Failed() {
+		return
+	}
+	dir := filepath.Join(artifacts, "failed", s.Metadata.Name)
+	Expect(os.MkdirAll(dir, 0o755)).To(Succeed())
+	Expect(cluster.CollectLogs(filepath.Join(dir, "kind"))).To(Succeed())
+	kmsg, err := kernelLog(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(os.WriteFile(filepath.Join(dir, "kmsg.log"), []byte(kmsg), 0o644)).To(Succeed())
+	say("what explains the failure of %s on %s is in %s", s.Metadata.Name, node, strings.TrimPrefix(dir, "../"))
+}

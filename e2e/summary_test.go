@@ -1,0 +1,76 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
+
+	"github.com/oomlab/oomlab/internal/proc"
+	"github.com/oomlab/oomlab/internal/record"
+)
+
+// say writes a line for whoever watches, whatever the verbosity.
+func say(format string, args ...any) { _, _ = fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
+// kernelLog returns the kernel's ring buffer.
+func kernelLog(ctx context.Context) (string, error) {
+	out, err := proc.Output(proc.Command(ctx, "dmesg"))
+	return string(out), err
+}
+
+// The last lines of the run: what ran, and what this host could not do. They go
+// to a file, since Ginkgo keeps what its parallel processes print.
+var _ = ReportAfterSuite("summary", func(suite Report) {
+	var b strings.Builder
+	ran, passed, claims, findings := 0, 0, 0, 0
+	unsupported := map[string][]string{}
+	for _, spec := range suite.SpecReports {
+		if spec.LeafNodeType != types.NodeTypeIt || spec.State.Is(types.SpecStateSkipped|types.SpecStatePending) {
+			continue
+		}
+		ran++
+		if spec.State.Is(types.SpecStatePassed) {
+			passed++
+		}
+		v := verdictOf(spec)
+		fmt.Fprintf(&b, "%-8s %5.1fs  %-24s %s\n", spec.State, spec.RunTime.Seconds(), v.Scenario, spec.LeafNodeText)
+		findings += v.Findings
+		for _, c := range v.Claims {
+			if c.Verdict == record.Unsupported {
+				why, _, _ := strings.Cut(c.Sentence, ": ")
+				unsupported[why] = append(unsupported[why], v.Scenario+"/"+c.Name)
+				claims++
+			}
+		}
+	}
+	for _, why := range slices.Sorted(maps.Keys(unsupported)) {
+		fmt.Fprintf(&b, "unsupported: %s\n    %s\n", why, strings.Join(unsupported[why], ", "))
+	}
+	fmt.Fprintf(&b, "e2e: ran %d scenarios: %d passed, %d failed; %d claims unsupported, %d findings\n", ran, passed, ran-passed, claims, findings)
+	fmt.Fprintf(&b, "%d passed, %d failed\n", passed, ran-passed)
+	if err := os.WriteFile(filepath.Join(artifacts, "summary.txt"), []byte(b.String()), 0o644); err != nil {
+		Fail("write the summary: " + err.Error())
+	}
+})
+
+// verdictOf reads the report entry of a scenario. What another process reports
+// has been through JSON.
+func verdictOf(spec types.SpecReport) verdictEntry {
+	var v verdictEntry
+	for _, entry := range spec.ReportEntries {
+		if entry.Name == "verdict" && json.Unmarshal([]byte(entry.Value.AsJSON), &v) == nil {
+			return v
+		}
+	}
+	return v
+}

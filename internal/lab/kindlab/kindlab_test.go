@@ -1,0 +1,129 @@
+package kindlab
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	"sigs.k8s.io/yaml"
+
+	"github.com/oomlab/oomlab"
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+func TestClusterConfig(t *testing.T) {
+	config, err := clusterConfig(oomlab.KindConfig, "oomlab-1", "image", "/dir", hostNeeds{cgroupVersion: 1, restrictAdj: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mounts []string
+	for _, n := range config.Nodes {
+		if n.Image != "image" {
+			t.Errorf("%s has image %q", n.Role, n.Image)
+		}
+		for _, m := range n.ExtraMounts {
+			mounts = append(mounts, string(n.Role)+" "+m.HostPath+" "+m.ContainerPath)
+		}
+	}
+	want := []string{"worker /dir/oomlab-1-worker/meminfo /proc/meminfo", "worker /dir/oomlab-1-worker2/meminfo /proc/meminfo"}
+	if diff := cmp.Diff(want, mounts); diff != "" {
+		t.Errorf("mounts (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(strings.Join(config.KubeadmConfigPatches, ""), "failCgroupV1: false") {
+		t.Error("the kubelet would refuse cgroup v1")
+	}
+	if !strings.Contains(strings.Join(config.ContainerdConfigPatches, ""), "restrict_oom_score_adj = true") {
+		t.Error("containerd would fail to lower scores")
+	}
+}
+
+func TestClusterConfigAddsOnlyWhatTheHostNeeds(t *testing.T) {
+	var own v1alpha4.Cluster
+	if err := yaml.Unmarshal(oomlab.KindConfig, &own); err != nil {
+		t.Fatal(err)
+	}
+	config, err := clusterConfig(oomlab.KindConfig, "n", "i", "/d", hostNeeds{cgroupVersion: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(own.KubeadmConfigPatches, config.KubeadmConfigPatches); diff != "" || config.ContainerdConfigPatches != nil {
+		t.Errorf("patches: %s%v", diff, config.ContainerdConfigPatches)
+	}
+	for name, raw := range map[string]string{
+		"no worker":     "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes: [{role: control-plane}]\n",
+		"unknown field": "kind: Cluster\nnodse: []\n",
+	} {
+		if _, err := clusterConfig([]byte(raw), "n", "i", "/d", hostNeeds{}); err == nil || !strings.Contains(err.Error(), "kind-config.yaml") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+func TestKubeletConfig(t *testing.T) {
+	one := true
+	first := scenarios.Node{
+		Memory: *scenarios.MemoryOf(mem.GiB), Domain: qos.LevelKubepods,
+		Kubelet: scenarios.Kubelet{
+			EvictionHard: map[string]string{"memory.available": "200Mi"}, SingleProcessOOMKill: &one,
+			CrashLoopBackOff: &scenarios.CrashLoopBackOff{MaxContainerRestartPeriod: scenarios.Duration{Duration: 2 * time.Second}},
+		},
+	}
+	config, err := kubeletConfig([]byte("clusterDNS: [10.96.0.10]\nevictionHard: {nodefs.available: 0%}\n"), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"clusterDNS:", "memory.available: 200Mi", "memory: 512Mi", "singleProcessOOMKill: true", "maxContainerRestartPeriod: 2s"} {
+		if !strings.Contains(string(config), want) {
+			t.Errorf("%q is not in\n%s", want, config)
+		}
+	}
+	// The next scenario on the same worker starts from there.
+	config, err = kubeletConfig(config, scenarios.Node{Memory: *scenarios.MemoryOf(mem.GiB), Domain: qos.LevelNode})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []string{"memory.available", "singleProcessOOMKill", "maxContainerRestartPeriod"} {
+		if strings.Contains(string(config), gone) {
+			t.Errorf("%q of the scenario before is still in\n%s", gone, config)
+		}
+	}
+	if !strings.Contains(string(config), `memory: "0"`) {
+		t.Errorf("domain node reserves nothing, but\n%s", config)
+	}
+}
+
+func TestParseKubeletState(t *testing.T) {
+	got, err := parseKubeletState("MainPID=211\nNRestarts=1\nExecMainStartTimestampMonotonic=4711\n")
+	if want := (kubeletState{pid: 211, restarts: 1, started: "4711"}); err != nil || got != want {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	for _, out := range []string{"", "MainPID=211\nNRestarts=1\n", "MainPID=x\nNRestarts=1\nExecMainStartTimestampMonotonic=1\n"} {
+		if got, err := parseKubeletState(out); err == nil {
+			t.Errorf("%q: %+v, want an error", out, got)
+		}
+	}
+}
+
+func TestPodSpec(t *testing.T) {
+	s, err := scenarios.Named("qos-order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _ := s.Workload("guaranteed")
+	pod := podSpec(w, "guaranteed", "node", "image")
+	c := pod.Spec.Containers[0]
+	if pod.Spec.NodeName != "node" || c.Resources.Limits.Memory().String() != "160Mi" || c.Resources.Limits.Cpu().String() != "100m" {
+		t.Errorf("pod %+v", pod.Spec)
+	}
+	if args := strings.Join(c.Args, " "); !strings.Contains(args, "-plan=fill 150Mi, hold") || !strings.Contains(args, "-start=now") {
+		t.Errorf("arguments %q", args)
+	}
+	w, _ = s.Workload("pressure")
+	if args := strings.Join(podSpec(w, "p", "n", "i").Spec.Containers[0].Args, " "); !strings.Contains(args, "-start=signal") {
+		t.Errorf("pressure does not wait for its signal: %q", args)
+	}
+}

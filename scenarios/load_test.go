@@ -1,0 +1,129 @@
+package scenarios
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/qos"
+)
+
+func TestCatalog(t *testing.T) {
+	names := Names()
+	if len(names) < 11 {
+		t.Fatalf("the catalog has only %v", names)
+	}
+	for _, name := range names {
+		s, err := Named(name)
+		if err != nil {
+			t.Errorf("%s:\n%v", name, err)
+			continue
+		}
+		if s.Metadata.Name != name {
+			t.Errorf("%s.yaml holds scenario %q", name, s.Metadata.Name)
+		}
+		if s.Source == "" && s.Control == nil {
+			t.Errorf("%s does not say where its claim was made", name)
+		}
+		// The kubelet admits no pod whose request does not fit any more.
+		var requests mem.Bytes
+		for _, w := range s.Workloads {
+			for _, pod := range w.PodNames() {
+				for _, c := range w.Pod(pod).Containers {
+					requests += c.Requests.Memory
+				}
+			}
+		}
+		if requests > s.Node.Kubepods() {
+			t.Errorf("%s: pods request %s of %s", name, requests, s.Node.Kubepods())
+		}
+	}
+}
+
+func TestErrorsComeAllAtOnceWithTheirPlace(t *testing.T) {
+	f, err := os.Open("testdata/wrong.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, err = Parse("wrong.yaml", f)
+	if err == nil {
+		t.Fatal("testdata/wrong.yaml was accepted")
+	}
+	got := strings.Split(err.Error(), "\n")
+	want := []string{
+		"wrong.yaml:9: node.memroy: unknown field",
+		"wrong.yaml:4: metadata.name: \"Not A Label\": use up to 42 lower-case letters, digits and dashes",
+		"wrong.yaml:5: title: missing: say in one sentence how the story ends",
+		"wrong.yaml:8: node.memory: 0: a node needs at least 512Mi",
+		"wrong.yaml:10: node.domain: \"pods\": want one of [container pod kubepods node global]",
+		"wrong.yaml:8: node.reserved: 512Mi of 0 leave nothing for pods",
+		"wrong.yaml:13: workloads[0].requests.memory: \"100X\": not an amount of memory: write digits and a unit such as 150Mi or 2Gi",
+		"wrong.yaml:14: workloads[1].name: \"a\" is there twice",
+		"wrong.yaml:15: workloads[1].restartPolicy: \"Sometimes\": want Always, OnFailure or Never",
+		"wrong.yaml:11: workloads: nobody presses: give one of them a press plan",
+		"wrong.yaml:16: until: say when the pressure ends: kills: 2, or evictions: 1",
+		"wrong.yaml:17: until.within: \"soon\" is not a duration: write 10s or 2m",
+		"wrong.yaml:19: expect.killed[0]: no workload is called \"b\": there are a, a",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("errors differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestStrictness(t *testing.T) {
+	good, err := catalog.ReadFile("catalog/qos-order.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ text, want string }{
+		"empty":         {"", "the file is empty"},
+		"two documents": {string(good) + "---\n" + string(good), "more than one YAML document"},
+		"duplicate key": {string(good) + "until: {kills: 1}\n", `mapping key "until" already defined`},
+		"wrong case":    {strings.Replace(string(good), "kind:", "Kind:", 1), "Kind: unknown field"},
+		"wrong type":    {strings.Replace(string(good), "kills: 2", "kills: two", 1), "want int, not a string"},
+		"wrong plan":    {strings.Replace(string(good), "fill 350Mi", "fil 350Mi", 1), "workloads[0].balloon"},
+	} {
+		if _, err := Parse("f.yaml", strings.NewReader(tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want one with %q", name, err, tt.want)
+		}
+	}
+}
+
+func TestPod(t *testing.T) {
+	s, err := Named("qos-order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]qos.Class{}
+	for _, w := range s.Workloads {
+		got[w.Name] = qos.ClassOf(w.Pod(w.Name), qos.Newest)
+	}
+	want := map[string]qos.Class{"best-effort": qos.BestEffort, "burstable": qos.Burstable, "guaranteed": qos.Guaranteed, "pressure": qos.Guaranteed}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("QoS classes (-want +got):\n%s", diff)
+	}
+	w := Workload{Name: "small", Replicas: 2}
+	if diff := cmp.Diff([]string{"small-1", "small-2"}, w.PodNames()); diff != "" {
+		t.Errorf("pod names (-want +got):\n%s", diff)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, name := range Names() {
+		data, err := catalog.ReadFile("catalog/" + name + ".yaml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(data))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := Parse("f", strings.NewReader(text))
+		if (s == nil) == (err == nil) {
+			t.Errorf("scenario %v with error %v", s, err)
+		}
+	})
+}
