@@ -146,40 +146,45 @@ func (g cgroup) remove() {
 
 // costs is what the stressor uses itself.
 type costs struct {
-	holding  float64 // share of a CPU while holding
-	ramp     float64 // share of a CPU of a ramp of 10 MiB/s
-	faults   float64 // of which the C program's page faults for as much memory
+	holding  float64   // share of a CPU while holding
+	ramp     []float64 // share of a CPU of a ramp of 10 MiB/s, by round
+	paced    []float64 // the same of a C program that faults in as much, as often
 	resident mem.Bytes
 }
 
 const (
-	rampSize = 100 * mem.MiB
-	rampTime = 10 * time.Second
+	costRounds = 3
+	costTime   = 8 * time.Second
 )
 
 func measureCosts(ctx context.Context, stressor, reference string) (costs, error) {
 	var c costs
-	faults := exec.CommandContext(ctx, reference, strconv.FormatInt(int64(rampSize), 10), "base")
-	used, _, err := cpuOf(faults, 0, time.Second)
-	if err != nil {
-		return c, err
+	for range costRounds {
+		for _, m := range []struct {
+			argv  []string
+			share *[]float64
+		}{
+			{[]string{stressor, "-plan", "ramp 100Mi at 10Mi/s, hold"}, &c.ramp},
+			{[]string{reference, strconv.FormatInt(int64(100*mem.MiB), 10), "paced"}, &c.paced},
+		} {
+			used, _, err := cpuOf(ctx, m.argv)
+			if err != nil {
+				return c, err
+			}
+			*m.share = append(*m.share, used.Seconds()/costTime.Seconds())
+		}
 	}
-	c.faults = used.Seconds() / rampTime.Seconds()
-	used, _, err = cpuOf(exec.CommandContext(ctx, stressor, "-plan", "ramp 100Mi at 10Mi/s, hold"), 0, rampTime)
-	if err != nil {
-		return c, err
-	}
-	c.ramp = used.Seconds() / rampTime.Seconds()
 	// A memfd is no part of the resident set, so what is resident is the
 	// stressor itself.
-	used, c.resident, err = cpuOf(exec.CommandContext(ctx, stressor, "-plan", "memfd fill 100Mi, hold"), time.Second, rampTime)
-	c.holding = used.Seconds() / rampTime.Seconds()
+	used, resident, err := cpuOf(ctx, []string{stressor, "-plan", "memfd fill 100Mi, hold"})
+	c.holding, c.resident = used.Seconds()/costTime.Seconds(), resident
 	return c, err
 }
 
-// cpuOf runs cmd and returns the CPU time that it uses in d after the time
-// skip, with its resident set at the end.
-func cpuOf(cmd *exec.Cmd, skip, d time.Duration) (time.Duration, mem.Bytes, error) {
+// cpuOf runs argv and returns the CPU time that it uses in costTime, begun one
+// second after its start, and its resident set at the end.
+func cpuOf(ctx context.Context, argv []string) (time.Duration, mem.Bytes, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	if err := cmd.Start(); err != nil {
 		return 0, 0, err
 	}
@@ -187,15 +192,12 @@ func cpuOf(cmd *exec.Cmd, skip, d time.Duration) (time.Duration, mem.Bytes, erro
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // killed
 	}()
-	var before time.Duration
-	if skip > 0 {
-		time.Sleep(skip)
-		var err error
-		if before, err = cpuTime(cmd.Process.Pid); err != nil {
-			return 0, 0, err
-		}
+	time.Sleep(time.Second)
+	before, err := cpuTime(cmd.Process.Pid)
+	if err != nil {
+		return 0, 0, err
 	}
-	time.Sleep(d)
+	time.Sleep(costTime)
 	after, err := cpuTime(cmd.Process.Pid)
 	if err != nil {
 		return 0, 0, err

@@ -33,7 +33,7 @@ type options struct {
 	limit, request                   string
 	dir, tmpfs                       string
 	share                            int
-	explain                          bool
+	explain, scores                  bool
 }
 
 func main() {
@@ -51,6 +51,12 @@ func run() int {
 	o, err := parseFlags()
 	if err != nil {
 		return fail(err, exitUsage)
+	}
+	if o.scores {
+		if err := printScores(); err != nil {
+			return fail(err, exitError)
+		}
+		return exitDone
 	}
 	p, err := plan.Parse(o.plan)
 	if err != nil {

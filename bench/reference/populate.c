@@ -1,7 +1,7 @@
 /*
- * populate SIZE base|thp: the reference that the stressor is measured against.
- * It asks the kernel for SIZE bytes, all present, in one system call, and waits
- * to be killed.
+ * populate SIZE base|thp|paced: the reference that the stressor is measured
+ * against. It asks the kernel for SIZE bytes, all present, in one system call
+ * (paced: in batches of 1 MiB, 100 ms apart), and waits to be killed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +34,16 @@ int main(int argc, char **argv)
 		p = (char *)(((unsigned long)p + HUGE - 1) & ~(HUGE - 1));
 		if (madvise(p, size, MADV_HUGEPAGE) || madvise(p, size, MADV_POPULATE_WRITE))
 			fail("madvise");
+	} else if (strcmp(argv[2], "paced") == 0) {
+		const size_t batch = 1 << 20;
+		char *p = mmap(NULL, size, prot, flags | MAP_NORESERVE, -1, 0);
+		if (p == MAP_FAILED)
+			fail("mmap");
+		for (size_t done = 0; done + batch <= size; done += batch) {
+			if (madvise(p + done, batch, MADV_POPULATE_WRITE))
+				fail("madvise");
+			usleep(100000);
+		}
 	} else if (mmap(NULL, size, prot, flags | MAP_POPULATE, -1, 0) == MAP_FAILED) {
 		fail("mmap");
 	}

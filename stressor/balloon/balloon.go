@@ -15,14 +15,14 @@ const (
 	// fillBatch is how much is faulted in at once: a pause takes effect within
 	// one batch, 1 or 2 ms.
 	fillBatch = 4 * mem.MiB
-	// paceBatch is how far the balloon lags behind a moving plan at most,
-	// unless that would mean to wake up more often than every minInterval.
-	paceBatch   = 256 * mem.KiB
-	minInterval = 2 * time.Millisecond
 	// dropInterval is how often a balloon that moves drops its code; one that
 	// holds drops it when it begins to.
-	dropInterval = 250 * time.Millisecond
+	dropInterval = 500 * time.Millisecond
 )
+
+// pace is a compromise: a wake-up costs up to half a millisecond of CPU, all
+// in all, and between two the balloon lags behind a plan that moves.
+var pace = plan.Pace{Batch: mem.MiB, Least: 2 * time.Millisecond, Most: 100 * time.Millisecond}
 
 // Balloon is memory that one process holds.
 type Balloon struct {
@@ -136,7 +136,7 @@ func (b *Balloon) segment(s plan.Segment) error {
 		if t == s.Duration {
 			return nil
 		}
-		next := s.Next(t, paceBatch, minInterval)
+		next := s.Next(t, pace)
 		if err := b.sleep(func() time.Duration { return next - elapsed() }); err != nil {
 			return err
 		}

@@ -65,19 +65,24 @@ func (s Segment) Touched(t time.Duration) mem.Bytes {
 	return s.rate.in(t)
 }
 
+// Pace is how often a level that moves steadily is brought up to date: whenever
+// it has moved by Batch, but neither sooner than Least nor later than Most.
+type Pace struct {
+	Batch       mem.Bytes
+	Least, Most time.Duration
+}
+
 // Next returns the time after t, at most Duration, at which the level jumps, or
-// at which a level that moves steadily, or the touching, has moved by amount.
-// The latter is never sooner than atLeast after t.
-func (s Segment) Next(t time.Duration, amount mem.Bytes, atLeast time.Duration) time.Duration {
+// at which a level that moves steadily, or the touching, is next due.
+func (s Segment) Next(t time.Duration, p Pace) time.Duration {
 	next := s.Duration
-	after := func(d time.Duration) { next = min(next, t+min(d, Forever-t)) }
+	after := func(d time.Duration) { next = min(next, t+d) }
+	steadily := func(r Rate) { after(min(max(r.over(p.Batch), p.Least), p.Most)) }
 	switch s.Verb {
-	case Ramp, Touch:
-		after(max(atLeast, s.rate.over(amount)))
-	case Leak: // noise makes a second leak at most so much more
-		after(max(atLeast, time.Duration(float64(s.rate.over(amount))/(1+s.noise))))
+	case Ramp, Touch, Leak:
+		steadily(s.rate)
 	case Saw:
-		after(max(atLeast, Rate{Amount: s.amount, Per: s.every}.over(amount)))
+		steadily(Rate{Amount: s.amount, Per: s.every})
 		after(s.every - t%s.every)
 	case Stairs:
 		after(s.every - t%s.every)
