@@ -102,6 +102,7 @@ func parseFlags() (options, error) {
 	var o options
 	flag.StringVar(&o.plan, "plan", "", "what to hold and when, such as 'fill 150Mi, hold'")
 	flag.BoolVar(&o.explain, "explain", false, "print the curve of the plan and exit")
+	flag.BoolVar(&o.scores, "scores", false, "print oom_score_adj and oom_score of process 1 and exit")
 	flag.StringVar(&o.start, "start", "now", "when to begin: `now`, or on signal (SIGUSR1)")
 	flag.StringVar(&o.afterRestart, "after-restart", "small", "what a restarted container does: `small` holds nothing, wait waits for SIGUSR1, again begins again")
 	flag.StringVar(&o.state, "state", "", "`directory` that survives restarts of the container; without it no restart is noticed")
@@ -112,7 +113,7 @@ func parseFlags() (options, error) {
 	flag.IntVar(&o.share, "share", 0, "hold only an `N`-th of every size: given to the children of a plan that asks for children")
 	flag.Parse()
 	var errs []error
-	if flag.NArg() > 0 || o.plan == "" {
+	if flag.NArg() > 0 || o.plan == "" && !o.scores {
 		errs = append(errs, errors.New("want -plan 'PLAN' and no other arguments; -help lists the flags"))
 	}
 	if o.start != "now" && o.start != "signal" {
