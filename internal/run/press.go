@@ -160,6 +160,16 @@ func (r *runner) press(ctx context.Context) error {
 	if c := r.scenario.Control; c != nil && c.Sigkill != "" {
 		return r.sabotage(ctx, c.Sigkill)
 	}
+	if c := r.scenario.Control; c != nil && c.RestartKubelet {
+		node, ok := r.node.(RestartsKubelet)
+		if !ok {
+			return fmt.Errorf("the %s lab has no kubelet to restart", r.lab.Name())
+		}
+		r.tell("press", "the kubelet is restarted behind everybody's back")
+		if err := node.RestartKubelet(ctx); err != nil {
+			return err
+		}
+	}
 	until := r.scenario.Until
 	r.tell("press", "memory runs out, until %s", untilText(until))
 	if err := r.signalPressers(goOn); err != nil {

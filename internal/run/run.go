@@ -54,6 +54,11 @@ type InsidePods interface {
 	ScoresInPod(ctx context.Context, pod, container string) (adj, score int, err error)
 }
 
+// RestartsKubelet is a Node whose kubelet can be restarted, as sabotage.
+type RestartsKubelet interface {
+	RestartKubelet(ctx context.Context) error
+}
+
 // Options are the choices of a run.
 type Options struct {
 	Host record.Host

@@ -140,6 +140,15 @@ func (n *node) Daemons(ctx context.Context) (record.Daemons, error) {
 	return d, nil
 }
 
+// RestartKubelet restarts the worker's kubelet.
+func (n *node) RestartKubelet(ctx context.Context) error {
+	node, err := n.cluster.kindNode(n.worker)
+	if err != nil {
+		return err
+	}
+	return n.cluster.restartKubelet(ctx, node)
+}
+
 // recoverTimeout bounds the recovery: a pressure condition clears with the next
 // housekeeping of the kubelet, 10 s, after transitionPeriod.
 const recoverTimeout = time.Minute
