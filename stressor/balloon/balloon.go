@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// fillBatch is how much is faulted in at once: a pause takes effect within
-	// one batch, 1 or 2 ms.
+	// fillBatch is how much is faulted in at once, or 8 huge pages: a pause
+	// takes effect within one batch, 1 or 2 ms.
 	fillBatch = 4 * mem.MiB
 	// dropInterval is how often a balloon that moves drops its code; one that
 	// holds drops it when it begins to.
@@ -147,7 +147,7 @@ func (b *Balloon) segment(s plan.Segment) error {
 func (b *Balloon) moveTo(st store, level mem.Bytes) error {
 	level -= level % st.granule()
 	for st.held() < level {
-		if err := st.grow(min(level-st.held(), max(fillBatch, st.granule()))); err != nil {
+		if err := st.grow(min(level-st.held(), max(fillBatch, 8*st.granule()))); err != nil {
 			return err
 		}
 		if err := b.poll(); err != nil {

@@ -91,7 +91,7 @@ func (m *mapping) reserve() error {
 
 // fault makes b resident.
 func (m *mapping) fault(b []byte) error {
-	if err := m.pool.each(b, m.populate); err != nil {
+	if err := m.pool.populate(m, b); err != nil {
 		return fmt.Errorf("%s: %w", m.kind, err)
 	}
 	if m.kind == plan.Mlock {
