@@ -86,7 +86,8 @@ func debian(ctx context.Context, out io.Writer) (string, error) {
 		}
 		start := time.Now()
 		_, _ = fmt.Fprintf(out, "installing Debian %s packages\n", debianSuite)
-		cmd := proc.Command(ctx, "mmdebstrap", mmdebstrapArgs(filepath.Join(dir, file))...)
+		// It mounts the host's /proc, /sys and devices into its tree.
+		cmd := proc.Isolated(ctx, "mmdebstrap", mmdebstrapArgs(filepath.Join(dir, file))...)
 		// Where mmdebstrap is killed, its tree is swept with ours.
 		cmd.Env = append(os.Environ(), "TMPDIR="+dir, "LC_ALL=C")
 		if err := proc.Run(cmd); err != nil {

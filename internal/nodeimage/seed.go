@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -161,8 +160,7 @@ func writePause(ctx context.Context, work string) (*layer, error) {
 }
 
 // importImages lets a containerd of b unpack the images of an archive into
-// root. Its mounts exist in a mount namespace of its own only, and it ends
-// with this call.
+// root. It ends with this call.
 func importImages(ctx context.Context, b binaries, root, archive string) (err error) {
 	// A socket's path has at most 108 bytes: the cache's may be longer.
 	run, err := os.MkdirTemp("", "oomlab-containerd-")
@@ -175,9 +173,8 @@ func importImages(ctx context.Context, b binaries, root, archive string) (err er
 		return err
 	}
 	daemonCtx, stop := context.WithCancel(ctx)
-	daemon := proc.Command(daemonCtx, filepath.Join(b.containerd, "containerd"),
+	daemon := proc.Isolated(daemonCtx, filepath.Join(b.containerd, "containerd"),
 		"--config", config, "--root", root, "--state", filepath.Join(run, "state"), "--address", socket)
-	daemon.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
 	failed := make(chan error, 1)
 	go func() { failed <- proc.Run(daemon) }()
 	ended := false
