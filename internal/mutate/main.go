@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -119,15 +120,17 @@ func judge(ctx context.Context, dir, file string, contents []byte) (verdict, err
 	if err := errors.Join(os.WriteFile(mutant, contents, 0o600), os.WriteFile(overlayFile, overlay, 0o600)); err != nil {
 		return 0, err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("a mutant takes longer than 2 minutes"))
+	defer cancel()
 	test := filepath.Join(tmp, "mutant.test")
 	build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-overlay", overlayFile, "-o", test, "./"+filepath.Clean(dir))
 	if build.Run() != nil {
-		return invalid, ctx.Err()
+		return invalid, context.Cause(ctx)
 	}
 	tests := exec.CommandContext(ctx, test, "-test.short", "-test.failfast", "-test.timeout", "20s")
 	tests.Dir = dir
 	if tests.Run() != nil {
-		return killed, ctx.Err()
+		return killed, context.Cause(ctx)
 	}
 	return survived, nil
 }
