@@ -202,12 +202,18 @@ func cpuOf(ctx context.Context, argv []string) (time.Duration, mem.Bytes, error)
 	if err != nil {
 		return 0, 0, err
 	}
-	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", cmd.Process.Pid))
+	size, err := residentOf(strconv.Itoa(cmd.Process.Pid))
+	return after - before, size, err
+}
+
+// residentOf reads the resident set of a process (statm, second field).
+func residentOf(pid string) (mem.Bytes, error) {
+	data, err := os.ReadFile("/proc/" + pid + "/statm")
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	pages, err := strconv.ParseInt(strings.Fields(string(statm))[1], 10, 64)
-	return after - before, mem.Pages(pages).Bytes(mem.Bytes(os.Getpagesize())), err
+	pages, err := strconv.ParseInt(strings.Fields(string(data))[1], 10, 64)
+	return mem.Pages(pages).Bytes(mem.Bytes(os.Getpagesize())), err
 }
 
 // cpuTime sums the time on a CPU of all threads, in nanoseconds of schedstat.
