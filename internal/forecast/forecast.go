@@ -1,0 +1,92 @@
+// Package forecast says what a scenario will do before anything runs: from the
+// file alone it plans the node's cgroups and processes, and asks the models whom
+// the kernel kills and whom the kubelet evicts. It also finds the expectations
+// of the file that the models contradict.
+package forecast
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/oom"
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+// Options are what a forecast depends on beside the scenario.
+type Options struct {
+	// Kernel is the one that kills. RAM is the host's memory, which only
+	// /proc/PID/oom_score is scaled with, unless the whole machine runs out.
+	Kernel  oom.Kernel
+	Kubelet qos.Version
+	// LowestAdj is the lowest oom_score_adj that the host accepts: -1000, or
+	// more where CAP_SYS_RESOURCE is missing.
+	LowestAdj int
+}
+
+// Forecast is what the models say of a scenario.
+type Forecast struct {
+	Scenario string `json:"scenario"`
+	// Snapshot is the node as planned, right before the pressure.
+	Snapshot oom.Snapshot `json:"snapshot"`
+	// Owners says whose the planned processes are, by their made-up pids.
+	Owners map[int]record.Owner `json:"owners"`
+	// Scores is /proc/PID/oom_score of each process, by pid.
+	Scores map[int]int `json:"oomScores"`
+	// Kernel is whom the kernel kills. It is nil where nobody presses.
+	Kernel *oom.Sequence `json:"kernel,omitempty"`
+	// Kubelet is whom the kubelet evicts. It is nil where no threshold is set.
+	Kubelet *Eviction `json:"kubelet,omitempty"`
+	// Contradictions are expectations of the scenario that can't come true, if
+	// the models are right.
+	Contradictions []string `json:"contradictions,omitempty"`
+	// Doubts are expectations that hang on a tie, on the error of the kernel's
+	// counters, or on who is faster.
+	Doubts []string `json:"doubts,omitempty"`
+}
+
+// Predict makes the forecast of a valid scenario.
+func Predict(s *scenarios.Scenario, o Options) (*Forecast, error) {
+	p, err := newNode(s, o)
+	if err != nil {
+		return nil, fmt.Errorf("plan the node of %s: %w", s.Metadata.Name, err)
+	}
+	f := &Forecast{Scenario: s.Metadata.Name, Snapshot: p.snapshot, Owners: p.owners, Scores: map[int]int{}}
+	for _, t := range p.snapshot.Tasks {
+		f.Scores[t.PID] = o.Kernel.OOMScore(t)
+	}
+	if len(p.growers) > 0 {
+		if f.Kernel, err = p.kills(); err != nil {
+			return nil, fmt.Errorf("predict the kills of %s: %w", s.Metadata.Name, err)
+		}
+	}
+	if k := s.Node.Kubelet; len(k.EvictionHard) > 0 || len(k.EvictionSoft) > 0 {
+		if f.Kubelet, err = p.evictions(); err != nil {
+			return nil, fmt.Errorf("predict the evictions of %s: %w", s.Metadata.Name, err)
+		}
+	}
+	f.compare(s)
+	return f, nil
+}
+
+// restarted is what a restarted balloon holds that stays small.
+const restarted = 4 * mem.MiB
+
+// kills lets the first grower take what is left, as a run does.
+func (n *node) kills() (*oom.Sequence, error) {
+	page := n.snapshot.Kernel.PageSize
+	g := n.growers[0]
+	pressure := oom.Pressure{
+		Grower: g.pid, Peak: (g.curve.Peak() + ownAnon + ownFile).Pages(page), Kills: n.scenario.Until.Kills,
+	}
+	if pressure.Kills > 0 {
+		pressure.Restart = restarted.Pages(page)
+	}
+	if n.scenario.Node.Domain == qos.LevelGlobal {
+		return nil, errors.New("domain global: nothing but a snapshot tells what the whole machine has left: oomlab run says it")
+	}
+	sequence, err := oom.PredictSequence(n.snapshot, pressure)
+	return &sequence, err
+}

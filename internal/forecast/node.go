@@ -1,0 +1,215 @@
+package forecast
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/oom"
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/scenarios"
+	"github.com/oomlab/oomlab/stressor/balloon/plan"
+)
+
+// What is there beside the balloons.
+const (
+	// A stressor's own memory while it holds (docs/stressor.md). Its file pages
+	// are shared with every other stressor and charged to whoever came first.
+	ownAnon    = 1 * mem.MiB
+	ownFile    = 1 * mem.MiB
+	ownThreads = 6
+	// pauseHeld is charged to each pod for its pause container, whose
+	// oom_score_adj of -998 and size keep it out of every choice.
+	pauseHeld = 256 * mem.KiB
+	// daemonsHeld is what kubelet, containerd and shims of a kind worker use.
+	// They are charged to the node, and no candidates: at -999 they can't win.
+	daemonsHeld = 300 * mem.MiB
+)
+
+// node is a scenario's node as it is planned.
+type node struct {
+	scenario *scenarios.Scenario
+	options  Options
+	config   qos.Node
+	snapshot oom.Snapshot
+	cgroups  map[string]int // index in the snapshot, by path
+	owners   map[int]record.Owner
+	pods     []pod
+	growers  []grower
+}
+
+// pod is a planned pod.
+type pod struct {
+	qos.Pod
+	workload, cgroup string
+}
+
+// grower is a container that presses.
+type grower struct {
+	pid   int
+	pod   string // its cgroup
+	curve plan.Curve
+}
+
+func newNode(s *scenarios.Scenario, o Options) (*node, error) {
+	n := &node{
+		scenario: s, options: o, cgroups: map[string]int{}, owners: map[int]record.Owner{},
+		config: qos.Node{
+			Version: o.Kubelet, Capacity: s.Node.Memory.Bytes, Limit: mem.LimitOf(s.Node.Memory.Bytes),
+			PageSize: o.Kernel.PageSize, SystemReserved: s.Node.Reservation(), CgroupVersion: o.Kernel.CgroupVersion,
+			SingleProcessOOMKill: s.Node.Kubelet.SingleProcessOOMKill,
+			Layout:               qos.Layout{Driver: qos.Cgroupfs, Prefix: "/node"},
+		},
+		snapshot: oom.Snapshot{Kernel: o.Kernel},
+	}
+	if err := n.config.Validate(); err != nil {
+		return nil, err
+	}
+	n.addCgroup("/node", n.config.Limit, false)
+	n.addCgroup(n.config.Kubepods(), n.config.KubepodsLimits(nil).Max, false)
+	for _, class := range []qos.Class{qos.Burstable, qos.BestEffort} {
+		n.addCgroup(n.config.Class(class), mem.Limit{}, false)
+	}
+	n.charge("/node", daemonsHeld, 0)
+	var errs []error
+	for _, w := range s.Workloads {
+		for _, name := range w.PodNames() {
+			errs = append(errs, n.addPod(w, name))
+		}
+	}
+	return n, errors.Join(errs...)
+}
+
+func (n *node) addPod(w scenarios.Workload, name string) error {
+	spec := w.Pod(name)
+	class := qos.ClassOf(spec, n.config.Version)
+	dir := n.config.Pod(class, name)
+	n.addCgroup(dir, n.config.PodLimits(spec).Max, false)
+	n.charge(dir, pauseHeld, 0)
+	n.pods = append(n.pods, pod{Pod: spec, workload: w.Name, cgroup: dir})
+	for i, c := range w.EachContainer() {
+		limits := n.config.ContainerLimits(spec, spec.Containers[i])
+		cgroup := n.config.Container(class, name, c.Name)
+		n.addCgroup(cgroup, limits.Max, limits.OOMGroup && n.config.CgroupVersion == 2)
+		adj := max(n.config.OOMScoreAdj(spec, spec.Containers[i]), n.options.LowestAdj)
+		owner := record.Owner{Workload: w.Name, Pod: name, Container: c.Name, Level: qos.LevelContainer}
+		if err := n.addContainer(c, owner, cgroup, dir, adj); err != nil {
+			return fmt.Errorf("container %s: %w", owner, err)
+		}
+	}
+	return nil
+}
+
+// addContainer adds the processes of a stressor: one, or one and its children.
+func (n *node) addContainer(c scenarios.Container, owner record.Owner, cgroup, pod string, adj int) error {
+	text := c.Balloon
+	if c.Press != "" {
+		text = c.Press
+	}
+	held, processes, threads := levels{}, 1, 0
+	if text != "" {
+		parsed, err := plan.Parse(text)
+		if err != nil {
+			return err
+		}
+		curve, err := parsed.Curve(containerOf(c))
+		if err != nil {
+			return err
+		}
+		processes, threads = max(1, parsed.Children), parsed.Threads
+		if c.Press != "" {
+			n.growers = append(n.growers, grower{pid: firstPID + len(n.snapshot.Tasks), pod: pod, curve: curve})
+		} else {
+			held = levelsAt(curve, min(curve.Duration(), settled))
+		}
+	}
+	for range processes {
+		share := held.dividedBy(processes)
+		task := oom.Task{
+			PID: firstPID + len(n.snapshot.Tasks), Name: owner.String(), Cgroup: cgroup, OOMScoreAdj: adj,
+			Threads: ownThreads + threads, Order: len(n.snapshot.Tasks),
+			Anon:  (ownAnon + share.anon).Pages(n.options.Kernel.PageSize),
+			File:  (ownFile + share.mapped).Pages(n.options.Kernel.PageSize),
+			Shmem: share.shmem.Pages(n.options.Kernel.PageSize),
+		}
+		task.PageTables = pageTables(share.anon+share.mapped+share.shmem, n.options.Kernel.PageSize)
+		n.snapshot.Tasks = append(n.snapshot.Tasks, task)
+		n.owners[task.PID] = owner
+		n.charge(cgroup, ownAnon+task.PageTables+share.charged(), share.mapped+share.cache)
+	}
+	return nil
+}
+
+const (
+	// firstPID is the made-up pid of the first process.
+	firstPID = 1000
+	// settled is when a balloon without an end counts as blown up.
+	settled = time.Hour
+	// ownTables are the page tables of a stressor that holds nothing.
+	ownTables = 88 * mem.KiB
+)
+
+// pageTables are those of a process that maps b in base pages: 8 bytes a page.
+func pageTables(b, page mem.Bytes) mem.Bytes { return ownTables + b/page*8 }
+
+// levels is what a balloon holds, by how the kernel counts it.
+type levels struct {
+	anon, mapped, shmem mem.Bytes // rss
+	cache, tmpfs        mem.Bytes // charged, and no process's rss
+}
+
+func (l levels) charged() mem.Bytes { return l.anon + l.mapped + l.shmem + l.cache + l.tmpfs }
+
+func (l levels) dividedBy(n int) levels {
+	d := mem.Bytes(n)
+	return levels{l.anon / d, l.mapped / d, l.shmem / d, l.cache / d, l.tmpfs / d}
+}
+
+// levelsAt returns what the balloon holds at plan time t.
+func levelsAt(c plan.Curve, t time.Duration) levels {
+	by := map[plan.Kind]mem.Bytes{}
+	for s := range c.Segments() {
+		if s.Start > t {
+			break
+		}
+		if s.Kind != "" {
+			by[s.Kind] = s.At(min(t-s.Start, s.Duration))
+		}
+	}
+	return levels{
+		anon:   by[plan.Anon] + by[plan.THP] + by[plan.Mlock] + by[plan.Cold] + by[plan.LazyFree],
+		mapped: by[plan.Mapped], shmem: by[plan.Shm],
+		cache: by[plan.File] + by[plan.Dirty], tmpfs: by[plan.Tmpfs] + by[plan.Memfd],
+	}
+}
+
+// containerOf is what the sizes of a container's plans are measured against.
+func containerOf(c scenarios.Container) plan.Container {
+	var limits plan.Container
+	if l := c.Limits.Memory; l != nil {
+		limits.Limit = mem.LimitOf(l.Bytes)
+	}
+	if r := c.Requests.Memory; r != nil {
+		limits.Request = mem.LimitOf(r.Bytes)
+	}
+	return limits
+}
+
+func (n *node) addCgroup(path string, limit mem.Limit, group bool) {
+	n.cgroups[path] = len(n.snapshot.Cgroups)
+	n.snapshot.Cgroups = append(n.snapshot.Cgroups, oom.Cgroup{
+		Path: path, ID: uint64(len(n.snapshot.Cgroups) + 1), Limit: limit, OOMGroup: group,
+	})
+}
+
+// charge adds memory, of which some is reclaimable, to a cgroup and all above.
+func (n *node) charge(path string, used, reclaimable mem.Bytes) {
+	for ; path != "/"; path = parent(path) {
+		if i, ok := n.cgroups[path]; ok {
+			n.snapshot.Cgroups[i].Usage += used
+			n.snapshot.Cgroups[i].Reclaimable += reclaimable
+		}
+	}
+}
