@@ -157,6 +157,32 @@ func TestLeakIsNoisyButNeverTurnsBack(t *testing.T) {
 	}
 }
 
+func TestExplain(t *testing.T) {
+	p, err := Parse("fill 100Mi, ramp 200Mi at 50Mi/s, repeat 30 { spike 400Mi for 1s, hold 1s }")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.Curve(Container{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := c.Explain()
+	for _, want := range []string{
+		"0s  fill 100Mi                       0 to 100Mi, at once\n",
+		"0s  ramp 200Mi at 50Mi/s             100Mi to 200Mi in 2s\n",
+		"2s  spike 400Mi for 1s               200Mi to 400Mi and back in 1s\n",
+		"and 42 more steps\n",
+		"400Mi |", " 1m2s\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("want %q in\n%s", want, got)
+		}
+	}
+	if rows := strings.Count(got, " |"); rows != plotHeight {
+		t.Errorf("the plot has %d rows, want %d", rows, plotHeight)
+	}
+}
+
 func TestJSON(t *testing.T) {
 	for _, in := range []string{`"fill 5Mi, hold"`, `["fill 5Mi", "hold"]`} {
 		var p Plan
