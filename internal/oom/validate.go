@@ -10,7 +10,7 @@ import (
 
 // maxPages bounds every count, so that no sum of the model overflows: 2^51
 // pages of 4 KiB are the 8 EiB that mem.Bytes can hold.
-const maxPages = mem.Pages(1) << 51
+const maxPages = mem.Pages(1) << 51 // mutate: any bound far from overflow
 
 // Validate reports everything in s that can't be: an error per fact, joined.
 func (s Snapshot) Validate() error {

@@ -71,3 +71,11 @@ func TestLargestPlausibleSnapshot(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+func TestSmallestPlausibleKernel(t *testing.T) {
+	s := a64(at(1, 0, 0))
+	s.Kernel.PageSize, s.Kernel.CPUs, s.Kernel.RAM = 1, 1, 0
+	if err := s.Validate(); err != nil {
+		t.Error(err)
+	}
+}
