@@ -5,9 +5,10 @@
 //
 // go.mod pins the newest minor; the others have a module file and a build tag:
 //
-//	go test .
-//	go test -modfile=v1.36.mod -tags=v1_36 .
+//	go test -mod=mod .
+//	go test -mod=mod -modfile=v1.36.mod -tags=v1_36 .
 //
-// -pods=1000000 compares more than the default. What the kubelet does not
-// export, the limits of single containers, is not compared here.
+// -mod=mod lets the module files follow oomlab's own go.mod; -pods=1000000
+// compares more than the default. What the kubelet does not export, the limits
+// of single containers, is not compared here.
 package conformance
