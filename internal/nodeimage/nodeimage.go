@@ -148,6 +148,9 @@ func buildAndLoad(ctx context.Context, engine Engine, r Recipe, out io.Writer) e
 		size = mem.Bytes(info.Size())
 		return engine.Load(ctx, archive)
 	})
+	if ctx.Err() != nil {
+		err = context.Cause(ctx) // not the programs that it stopped
+	}
 	if err != nil {
 		return fmt.Errorf("build node image: %w", err)
 	}
