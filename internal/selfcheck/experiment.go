@@ -53,28 +53,21 @@ const (
 	// limit, so that one kill is always enough and any other one is needless.
 	smallestSize = 3 * mem.MiB
 	page         = 4 * mem.KiB
-	// A stressor's own memory (docs/stressor.md), what of it is charged to its
-	// cgroup, and how much of each limit stays free for what varies.
-	ownSize, ownCharge, slack = 2 * mem.MiB, 1536 * mem.KiB, 1 * mem.MiB
-	// keptUndecided is how many of the drawn experiments that promise a tie or
-	// a lead within the kernel's counter error are kept: one in so many.
-	keptUndecided = 8
+	// ownCharge is what a stressor that holds nothing is charged, slack what of
+	// each limit stays free for what varies.
+	ownCharge, slack = 1536 * mem.KiB, 1 * mem.MiB
 )
 
-// Draw makes the experiment of that number, the same each time on machines
-// that accept the same scores and have the same version of cgroups.
-func Draw(seed uint64, number int, kernel oom.Kernel, lowestAdj int) Experiment {
+// Draw makes the experiment of that number, always the same one. Group flags
+// need cgroup v2; no score is below lowestAdj.
+func Draw(seed uint64, number int, groups bool, lowestAdj int) Experiment {
 	r := rand.New(rand.NewPCG(seed, uint64(number)))
 	for {
 		e := Experiment{Seed: seed, Number: number}
-		e.drawCgroups(r, kernel.CgroupVersion == 2)
-		if !e.drawProcesses(r, lowestAdj) {
-			continue
+		e.drawCgroups(r, groups)
+		if e.drawProcesses(r, lowestAdj) {
+			return e
 		}
-		if e.undecided(kernel) && r.IntN(keptUndecided) != 0 {
-			continue
-		}
-		return e
 	}
 }
 
@@ -160,24 +153,6 @@ func isWithin(p, ancestor string) bool {
 		}
 	}
 	return true
-}
-
-// undecided reports whether the experiment, as planned, has no certain outcome.
-func (e *Experiment) undecided(kernel oom.Kernel) bool {
-	s := oom.Snapshot{Kernel: kernel}
-	for i, c := range e.Cgroups {
-		s.Cgroups = append(s.Cgroups, oom.Cgroup{
-			Path: path.Join("/arena", c.Path), ID: uint64(i + 1), Limit: c.Limit, Usage: e.charged(c.Path), OOMGroup: c.Group,
-		})
-	}
-	for i, p := range e.Processes {
-		s.Tasks = append(s.Tasks, oom.Task{
-			PID: i + 2, Name: fmt.Sprint(i), Order: i, Cgroup: path.Join("/arena", p.Cgroup), OOMScoreAdj: p.Adj, Threads: 6,
-			Anon: (p.Size + ownSize/2).Pages(kernel.PageSize), File: (ownSize / 2).Pages(kernel.PageSize), PageTables: p.Size / 512,
-		})
-	}
-	f, err := oom.PredictSequence(s, oom.Pressure{Grower: e.Grower + 2, Kills: 1})
-	return err == nil && len(f.Steps) == 1 && f.Steps[0].Outcome != oom.OutcomeVictim
 }
 
 // Validate refuses what could endanger the machine or can't be played: an

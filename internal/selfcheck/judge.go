@@ -121,9 +121,12 @@ func (p Played) explainNeedless(k Kill) string {
 	}
 	charged := "unknown"
 	if m := k.Report.Memory; m != nil {
-		charged = fmt.Sprintf("%s of %s", m.Usage.Human(), m.Limit)
+		charged = "below the limit"
+		if limit, bounded := m.Limit.Bytes(); bounded && m.Usage >= limit {
+			charged = "up to the limit"
+		}
 	}
-	return fmt.Sprintf("process %d was killed %d ms after %d, which %s; charged: %s", k.PID, after, first.PID, seen, charged)
+	return fmt.Sprintf("process %d was killed %d ms after %d, which %s; the cgroup is charged %s", k.PID, after, first.PID, seen, charged)
 }
 
 // errNoTable says that the kernel printed no task table.

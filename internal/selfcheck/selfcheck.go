@@ -152,7 +152,7 @@ func (c *check) playAll(ctx context.Context, a *arena) error {
 		}
 		e := c.options.Again
 		if e == nil {
-			drawn := Draw(c.options.Seed, number, a.kernel, c.options.LowestAdj)
+			drawn := Draw(c.options.Seed, number, a.hierarchy.Version == 2, c.options.LowestAdj)
 			e = &drawn
 		}
 		played, err := a.play(ctx, *e)
