@@ -56,7 +56,7 @@ func (o selfcheckOptions) run(ctx context.Context, stdout, stderr io.Writer) err
 		if err != nil {
 			return err
 		}
-		o.Again, o.Seed, o.Workers = &again.Experiment, again.Experiment.Seed, 1
+		o.Again, o.Seed, o.Workers, o.SaveTo = &again.Experiment, again.Experiment.Seed, 1, ""
 		_, _ = fmt.Fprintf(stderr, "%s: %v\n", again.Kind, again.Judgement.Notes)
 	}
 	facts, err := host.Read()
@@ -114,8 +114,13 @@ func printSelfcheck(w io.Writer, r selfcheck.Report) {
 		say("%s\t%d of %d\t%d\t%d\t%d (%d as named)\t%d (%d as named)\t%s\n", row.name, row.Judged(), r.Experiments,
 			row.Agree, row.Disagree, row.Tie, row.TieNamed, row.Undetermined, row.UndeterminedNamed, share)
 	}
-	say("\nneedless further kills: %d; nobody killed: %d; did not fit: %d; kills missing in the kernel's log: %d; log records lost: %d\n",
+	say("\nneedless further kills: %d; nobody killed: %d; did not fit: %d; kills missing in the kernel's log: %d; records lost: %d\n",
 		r.Needless, r.NoKill, r.Unfit, r.Unseen, r.LostRecords)
+	if r.NoTrace != "" {
+		say("no second source: %s\n", r.NoTrace)
+	} else {
+		say("the trace event oom:mark_victim names other victims than the kernel's log: %d\n", r.Differ)
+	}
 	for _, name := range r.Files {
 		say("saved %s\n", name)
 	}

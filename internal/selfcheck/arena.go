@@ -21,6 +21,7 @@ type arena struct {
 	kernel    oom.Kernel
 	stressor  string
 	watch     *watch
+	trace     *trace // nil where there is none
 	root      string // the cgroup of the experiments
 	home      string // the cgroup of oomlab itself
 }
@@ -36,6 +37,9 @@ type Played struct {
 	Forecast oom.Step `json:"forecast"`
 	// Kills are in the kernel's order.
 	Kills []Kill `json:"kills"`
+	// Marked are the pids that oom:mark_victim named, if Traced.
+	Traced bool  `json:"traced"`
+	Marked []int `json:"markedPIDs,omitempty"`
 	// Counted is how many kills the arena's cgroups counted.
 	Counted int `json:"killsCounted"`
 }
@@ -64,7 +68,7 @@ func (a *arena) play(ctx context.Context, e Experiment) (played Played, err erro
 	defer func() {
 		for _, p := range processes {
 			err = errors.Join(err, p.stop())
-			a.watch.forget(p.pid())
+			a.forget(p.pid())
 		}
 	}()
 	if err != nil {
@@ -78,7 +82,7 @@ func (a *arena) play(ctx context.Context, e Experiment) (played Played, err erro
 		}
 	}
 	grower := processes[e.Grower]
-	played = Played{Experiment: e, Grower: grower.pid()}
+	played = Played{Experiment: e, Grower: grower.pid(), Traced: a.trace != nil}
 	if played.Snapshot, err = a.hierarchy.Snapshot(a.kernel, a.root); err != nil {
 		return played, err
 	}
@@ -142,6 +146,11 @@ func (a *arena) collect(ctx context.Context, e Experiment, processes []*process,
 			time.Sleep(time.Millisecond) // it is still dying
 			continue
 		}
+		for _, p := range processes {
+			if a.trace != nil && a.trace.isMarked(p.pid()) {
+				played.Marked = append(played.Marked, p.pid())
+			}
+		}
 		for _, p := range killed {
 			kill, err := a.watch.of(ctx, p.pid())
 			if err != nil {
@@ -176,6 +185,7 @@ func (a *arena) start(e Experiment) (processes []*process, err error) {
 			err = errors.Join(err, dir.Close())
 		}
 		if p != nil {
+			a.forget(p.pid())
 			a.watch.expect(p.pid())
 			processes = append(processes, p)
 		}
@@ -184,6 +194,14 @@ func (a *arena) start(e Experiment) (processes []*process, err error) {
 		}
 	}
 	return processes, nil
+}
+
+// forget drops what is known of an older process of that number.
+func (a *arena) forget(pid int) {
+	a.watch.forget(pid)
+	if a.trace != nil {
+		a.trace.forget(pid)
+	}
 }
 
 func (a *arena) path(relative string) string { return path.Join(a.root, relative) }

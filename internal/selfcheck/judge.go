@@ -34,6 +34,8 @@ type Judgement struct {
 	// Needless are the pids that were killed although the first kill was
 	// enough.
 	Needless []int `json:"needlessPIDs,omitempty"`
+	// SourcesDiffer says that the trace has other victims than the log.
+	SourcesDiffer bool `json:"sourcesDiffer"`
 	// Notes say what differs, or why something could not be judged.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -41,6 +43,14 @@ type Judgement struct {
 // judge compares what was predicted with what happened.
 func (p Played) judge() Judgement {
 	j := Judgement{Forecast: NotJudged, Replay: NotJudged}
+	var logged []int
+	for _, k := range p.Kills {
+		logged = append(logged, k.PID)
+	}
+	if slices.Sort(logged); p.Traced && !slices.Equal(logged, slices.Sorted(slices.Values(p.Marked))) {
+		j.SourcesDiffer = true
+		j.note("the log has the kills %v, the trace the victims %v", logged, p.Marked)
+	}
 	if len(p.Kills) == 0 {
 		j.note("nobody was killed")
 		return j

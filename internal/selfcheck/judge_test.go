@@ -94,9 +94,10 @@ func TestFromReportRefuses(t *testing.T) {
 // played is an experiment in which the model named 41 and the kernel killed
 // the given pids.
 func played(outcome oom.Outcome, rivals []int, killed ...int) Played {
-	p := Played{Snapshot: before()}
+	p := Played{Snapshot: before(), Traced: true}
 	p.Forecast.Prediction = oom.Prediction{Domain: oom.Memcg("/a"), Outcome: outcome, Victim: 41, Rivals: rivals, Kills: []int{41}}
 	for i, pid := range killed {
+		p.Marked = append(p.Marked, pid)
 		p.Kills = append(p.Kills, Kill{PID: pid, Order: i, Uptime: time.Duration(i) * time.Millisecond})
 	}
 	return p
@@ -114,6 +115,10 @@ func TestJudge(t *testing.T) {
 	group.Forecast.Kills = []int{41, 40}
 	spared := played(oom.OutcomeVictim, nil, 41)
 	spared.Forecast.Kills = []int{41, 40}
+	unmarked := played(oom.OutcomeVictim, nil, 41)
+	unmarked.Marked = nil
+	untraced := unmarked
+	untraced.Traced = false
 
 	for name, tt := range map[string]struct {
 		played Played
@@ -132,6 +137,8 @@ func TestJudge(t *testing.T) {
 		"a table that doesn't": {wrongTable, Judgement{Forecast: Agrees, Replay: Disagrees, ForecastNamed: true}},
 		"another domain":       {elsewhere, Judgement{Forecast: Disagrees, Replay: NotJudged, ForecastNamed: true}},
 		"a group":              {group, Judgement{Forecast: Agrees, Replay: NotJudged, ForecastNamed: true}},
+		"no mark in the trace": {unmarked, Judgement{Forecast: Agrees, Replay: NotJudged, ForecastNamed: true, SourcesDiffer: true}},
+		"no trace at all":      {untraced, Judgement{Forecast: Agrees, Replay: NotJudged, ForecastNamed: true}},
 		"a group half alive":   {spared, Judgement{Forecast: Disagrees, Replay: NotJudged, ForecastNamed: true}},
 	} {
 		got := tt.played.judge()

@@ -45,7 +45,7 @@ func TestOnThisKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Experiments+r.Unfit != n || r.NoKill > 0 || r.Unseen > 0 || r.Forecast.Disagree > 0 || r.Replay.Disagree > 0 {
+	if r.Experiments+r.Unfit != n || r.NoKill > 0 || r.Unseen > 0 || r.Differ > 0 || r.Forecast.Disagree > 0 || r.Replay.Disagree > 0 {
 		t.Errorf("%+v", r)
 	}
 	if _, err := os.Stat(h.Dir("/" + name)); !os.IsNotExist(err) {

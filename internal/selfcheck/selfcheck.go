@@ -76,9 +76,15 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	defer func() {
 		endLog()
 		lost, closeErr := watch.close()
-		report.LostRecords = lost
+		report.LostRecords += lost
 		err = errors.Join(err, closeErr)
 	}()
+	trace, traceErr := newTrace()
+	if traceErr != nil {
+		report.NoTrace = traceErr.Error()
+	} else {
+		defer func() { report.LostRecords += trace.lost; err = errors.Join(err, trace.close()) }()
+	}
 	root := "/" + o.CgroupName
 	if err := makeRoot(h, root); err != nil {
 		return report, err
@@ -90,7 +96,7 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	arenas := make([]arena, o.Workers)
 	for i := range arenas {
 		arenas[i] = arena{
-			hierarchy: h, kernel: kernel, stressor: o.Stressor, watch: watch,
+			hierarchy: h, kernel: kernel, stressor: o.Stressor, watch: watch, trace: trace,
 			root: fmt.Sprintf("%s/%d", root, i), home: home,
 		}
 	}
@@ -189,8 +195,8 @@ func (c *check) add(played Played, err error) error {
 		p(c.report.Experiments)
 	}
 	kind := j.kind()
-	if err != nil {
-		kind = "unseen"
+	if err != nil || j.SourcesDiffer {
+		kind = "sources-differ"
 	}
 	if kind == "" || c.options.SaveTo == "" {
 		return nil
@@ -207,7 +213,8 @@ const Schema = "oomlab.dev/selfcheck/v1"
 // Finding is an experiment that a reader should look at. It can be played again.
 type Finding struct {
 	Schema string `json:"schema"`
-	// Kind is forecast-disagrees, replay-disagrees, needless-kill or unseen.
+	// Kind is forecast-disagrees, replay-disagrees, needless-kill, or
+	// sources-differ: the log, the trace and the processes' ends do.
 	Kind      string    `json:"kind"`
 	Judgement Judgement `json:"judgement"`
 	Played
@@ -271,7 +278,13 @@ type Report struct {
 	// not among Experiments.
 	Unfit int `json:"unfit"`
 	// Unseen counts those with a kill that the kernel's log lacks.
-	Unseen      int      `json:"unseen"`
+	Unseen int `json:"unseen"`
+	// Differ counts those in which the trace and the log name other victims.
+	Differ int `json:"sourcesDiffer"`
+	// NoTrace says why there is no trace.
+	NoTrace string `json:"noTrace,omitempty"`
+	// LostRecords is how many records of the log or the trace were overwritten
+	// before they were read.
 	LostRecords uint64   `json:"lostRecords"`
 	Files       []string `json:"files,omitempty"`
 }
@@ -317,6 +330,9 @@ func (r *Report) add(p Played, j Judgement) {
 	}
 	if len(j.Needless) > 0 {
 		r.Needless++
+	}
+	if j.SourcesDiffer {
+		r.Differ++
 	}
 	r.Forecast.add(j.Forecast, j.ForecastNamed)
 	r.Replay.add(j.Replay, j.ReplayNamed)

@@ -86,8 +86,7 @@ func (w *watch) note(report *oomreport.Report, kill *oomreport.Kill) {
 	w.changed = make(chan struct{})
 }
 
-// expect makes pid one of those in question. An older process of that number
-// is forgotten.
+// expect makes pid one of those in question.
 func (w *watch) expect(pid int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
