@@ -1,7 +1,6 @@
 # Two commands matter: make e2e and make test. Both work on a bare Debian machine
 # with Go and make, as root; "make help" lists the rest.
 
-export CGO_ENABLED ?= 0
 GO    ?= go
 PROCS ?= 2
 
@@ -23,8 +22,8 @@ help: ## list the targets
 .PHONY: build
 build: ## build bin/oomlab and bin/oomlab-stressor
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/oomlab ./cmd/oomlab
-	$(GO) build -trimpath -ldflags='-s -w' -o bin/oomlab-stressor ./stressor
+	$(GO) build -o bin/oomlab ./cmd/oomlab
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/oomlab-stressor ./stressor
 
 .PHONY: e2e
 e2e: build ## run the catalog on real kind clusters, bringing up what is missing

@@ -119,7 +119,9 @@ func (r *Recorder) note(report *oomreport.Report, kill *oomreport.Kill) {
 		k.Report = report
 	}
 	k.Owner = r.owner(k.TaskCgroup)
-	k.OOMLevel = r.owner(k.OOMCgroup).Level
+	if k.OOMCgroup != "" {
+		k.OOMLevel = r.owner(k.OOMCgroup).Level
+	}
 	r.mu.Lock()
 	k.Order = len(r.kills) + 1
 	r.kills = append(r.kills, k)

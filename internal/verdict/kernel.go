@@ -185,7 +185,8 @@ func withinDomain(domain, level qos.Level) bool {
 	if domain == qos.LevelContainer {
 		outer = slices.Index(order, qos.LevelPod) // a pod's only container shares its limit
 	}
-	return slices.Index(order, level) <= outer
+	inner := slices.Index(order, level)
+	return inner >= 0 && inner <= outer
 }
 
 func sources(r *record.Record) (record.Claim, bool) {

@@ -113,6 +113,7 @@ func TestEachClaimCanFail(t *testing.T) {
 		"no kubelet":                   {func(r *record.Record) { r.Node.NoKubelet = "none" }, Restarted, record.Unsupported},
 		"victim is no workload's":      {func(r *record.Record) { r.Kills[0].Owner = record.Owner{Level: qos.LevelNode} }, Contained, record.Fail},
 		"wider domain ran out":         {func(r *record.Record) { r.Kills[0].OOMLevel = qos.LevelNode }, Contained, record.Fail},
+		"outside of the node":          {func(r *record.Record) { r.Kills[0].OOMLevel = record.Outside }, Contained, record.Fail},
 		"kubelet restarted":            {func(r *record.Record) { r.DaemonsAfter.KubeletPID = 8 }, KubeletSurvives, record.Fail},
 		"systemd restarted it":         {func(r *record.Record) { r.DaemonsAfter.KubeletRestarts = 1 }, KubeletSurvives, record.Fail},
 		"node not ready":               {func(r *record.Record) { r.DaemonsAfter.Ready = false }, KubeletSurvives, record.Fail},
