@@ -91,14 +91,21 @@ func (n Node) groupKill() bool {
 	return n.unified() && n.Version >= 28 && !single
 }
 
-// limitsDeclared tells whether nothing in the pod may grow without a limit.
+// limitsDeclared tells whether nothing in the pod may grow without a limit. Up
+// to 1.36 the limit of a sidecar passed for one of the init containers and
+// sidecars after it (the ContainerFn of PodLimits saw their running sum).
 func (p Pod) limitsDeclared(v Version) bool {
 	if v.podLevelResources() && p.Resources != nil && p.Resources.Limits.Memory > 0 {
 		return true
 	}
+	var sidecars mem.Bytes
 	for _, c := range p.Containers {
-		if c.Kind != Ephemeral && c.Limits.Memory == 0 {
+		switch limit := c.Limits.Memory; {
+		case c.Kind == Ephemeral:
+		case limit == 0 && (c.Kind == Regular || v >= 37 || sidecars == 0):
 			return false
+		case c.Kind == Sidecar:
+			sidecars += limit
 		}
 	}
 	return true

@@ -92,6 +92,10 @@ func TestPodLimits(t *testing.T) {
 	unlimited.Overhead = overhead.Overhead
 	half := pod(Container{Requirements: both(gi, 1)}, Container{})
 	ephemeral := pod(Container{Requirements: both(gi, 1)}, Container{Kind: Ephemeral})
+	limited := func(k Kind) Container { return Container{Kind: k, Requirements: both(gi, 1)} }
+	afterSidecar := pod(limited(Sidecar), Container{Kind: Init}, Container{Kind: Sidecar}, limited(Regular))
+	beforeSidecar := pod(Container{Kind: Init}, limited(Sidecar), limited(Regular))
+	afterInit := pod(limited(Init), Container{Kind: Sidecar}, limited(Regular))
 	podLevel := unlimited
 	podLevel.Resources = &Requirements{Requests: Resources{Memory: 2 * gi}, Limits: Resources{Memory: 4 * gi}}
 	f := 0.5
@@ -107,9 +111,15 @@ func TestPodLimits(t *testing.T) {
 		"one without limit":  {Node{Version: 37}, half, Limits{}},
 		"ephemeral is asked": {Node{Version: 37}, ephemeral, Limits{Max: mem.LimitOf(gi)}},
 		"best effort":        {Node{Version: 37}, pod(Container{}), Limits{}},
-		"pod level":          {Node{Version: 34}, podLevel, Limits{Max: mem.LimitOf(4*gi + 100*mi)}},
-		"pod level, 1.33":    {Node{Version: 33}, podLevel, Limits{}},
-		"memory QoS, 1.35":   {Node{Version: 35, MemoryQoS: yes(true)}, unlimited, Limits{Min: mem.LimitOf(gi + 100*mi)}},
+
+		"unlimited after a sidecar":       {Node{Version: 37}, afterSidecar, Limits{}},
+		"unlimited after a sidecar, 1.36": {Node{Version: 36}, afterSidecar, Limits{Max: mem.LimitOf(2 * gi)}},
+		"unlimited before it, 1.36":       {Node{Version: 36}, beforeSidecar, Limits{}},
+		"unlimited after init, 1.36":      {Node{Version: 36}, afterInit, Limits{}},
+
+		"pod level":        {Node{Version: 34}, podLevel, Limits{Max: mem.LimitOf(4*gi + 100*mi)}},
+		"pod level, 1.33":  {Node{Version: 33}, podLevel, Limits{}},
+		"memory QoS, 1.35": {Node{Version: 35, MemoryQoS: yes(true)}, unlimited, Limits{Min: mem.LimitOf(gi + 100*mi)}},
 		"pod level, factor": {Node{Version: 37, ThrottlingFactor: &f}, podLevel,
 			Limits{Max: mem.LimitOf(4*gi + 100*mi), High: mem.LimitOf(3*gi + 100*mi)}},
 		"factor without pod level": {Node{Version: 37, ThrottlingFactor: &f}, both2, Limits{Max: mem.LimitOf(2 * gi)}},
