@@ -114,8 +114,11 @@ func printSelfcheck(w io.Writer, r selfcheck.Report) {
 		say("%s\t%d of %d\t%d\t%d\t%d (%d as named)\t%d (%d as named)\t%s\n", row.name, row.Judged(), r.Experiments,
 			row.Agree, row.Disagree, row.Tie, row.TieNamed, row.Undetermined, row.UndeterminedNamed, share)
 	}
-	say("\nneedless further kills: %d; nobody killed: %d; did not fit: %d; kills missing in the kernel's log: %d; records lost: %d\n",
-		r.Needless, r.NoKill, r.Unfit, r.Unseen, r.LostRecords)
+	invisible, unknown, noTable := r.Needless[selfcheck.Invisible], r.Needless[selfcheck.Unknown], r.Needless[selfcheck.NoTable]
+	say("\nneedless kills after the first: %d", invisible+unknown+noTable)
+	say(" (%d: the first victim was invisible, its memory still charged; %d: unknown; %d: no table)\n", invisible, unknown, noTable)
+	say("nobody killed: %d; did not fit: %d; kills missing in the kernel's log: %d; records lost: %d\n",
+		r.NoKill, r.Unfit, r.Unseen, r.LostRecords)
 	if r.NoTrace != "" {
 		say("no second source: %s\n", r.NoTrace)
 	} else {

@@ -31,13 +31,18 @@ type Judgement struct {
 	// the most points: in doubt, how good the guess was.
 	ForecastNamed bool `json:"forecastNamed"`
 	ReplayNamed   bool `json:"replayNamed"`
-	// Needless are the pids that were killed although the first kill was
-	// enough.
-	Needless []int `json:"needlessPIDs,omitempty"`
+	// Needless are the kills although the first one was enough.
+	Needless []Needless `json:"needless,omitempty"`
 	// SourcesDiffer says that the trace has other victims than the log.
 	SourcesDiffer bool `json:"sourcesDiffer"`
 	// Notes say what differs, or why something could not be judged.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// Needless is a kill beyond the one that was enough.
+type Needless struct {
+	PID   int   `json:"pid"`
+	Cause Cause `json:"cause"`
 }
 
 // judge compares what was predicted with what happened.
@@ -74,8 +79,9 @@ func (p Played) judge() Judgement {
 	}
 	for _, k := range p.Kills {
 		if !slices.Contains(dies, k.PID) && j.Forecast != Disagrees {
-			j.Needless = append(j.Needless, k.PID)
-			j.note("%s", p.explainNeedless(k))
+			cause, text := p.needless(k)
+			j.Needless = append(j.Needless, Needless{k.PID, cause})
+			j.note("%s", text)
 		}
 	}
 	p.judgeReplay(&j, first)
@@ -115,28 +121,35 @@ func compare(p oom.Prediction, killed int) Agreement {
 	return Agrees
 }
 
-// explainNeedless says what the kernel's report of a needless kill shows of the
-// first victim: a process whose threads have all begun to exit is no longer
-// found by the scan of its cgroup (css_task_iter, signal->live), although its
-// memory is still charged.
-func (p Played) explainNeedless(k Kill) string {
+// Cause is why a needless kill came, as far as the kernel's report of it tells.
+type Cause string
+
+// The causes. Invisible: the cgroup is charged up to its limit, but the first
+// victim is not in the task table. Its threads have begun to exit, so that the
+// scan of the cgroup passes over it (css_task_iter_advance, signal->live) and
+// does not wait for it, although its memory is not given back yet.
+const (
+	Invisible Cause = "victim-invisible"
+	NoTable   Cause = "no-table"
+	Unknown   Cause = "unknown"
+)
+
+// needless finds the cause of a kill after the first, and says what is known.
+func (p Played) needless(k Kill) (Cause, string) {
 	first := p.Kills[0]
-	after := (k.Uptime - first.Uptime).Milliseconds()
-	if k.Report == nil || k.Report.Columns == nil {
-		return fmt.Sprintf("process %d was killed %d ms after %d; the kernel printed no table", k.PID, after, first.PID)
+	text := fmt.Sprintf("process %d was killed %d ms after %d", k.PID, (k.Uptime - first.Uptime).Milliseconds(), first.PID)
+	r := k.Report
+	if r == nil || len(r.Tasks) == 0 || r.Memory == nil {
+		return NoTable, text + "; the kernel printed no table"
 	}
-	seen := "is not in the table any more"
-	if k.Report.Task(first.PID) != nil {
-		seen = "is still in the table"
+	limit, bounded := r.Memory.Limit.Bytes()
+	switch {
+	case r.Task(first.PID) != nil:
+		return Unknown, text + ", which is still in the table"
+	case !bounded || r.Memory.Usage < limit:
+		return Unknown, fmt.Sprintf("%s, which is not in the table; %s of %s are charged", text, r.Memory.Usage, r.Memory.Limit)
 	}
-	charged := "unknown"
-	if m := k.Report.Memory; m != nil {
-		charged = "below the limit"
-		if limit, bounded := m.Limit.Bytes(); bounded && m.Usage >= limit {
-			charged = "up to the limit"
-		}
-	}
-	return fmt.Sprintf("process %d was killed %d ms after %d, which %s; the cgroup is charged %s", k.PID, after, first.PID, seen, charged)
+	return Invisible, text + ", which is not in the table, but its cgroup is still charged up to the limit"
 }
 
 // errNoTable says that the kernel printed no task table.

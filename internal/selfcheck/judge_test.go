@@ -131,7 +131,7 @@ func TestJudge(t *testing.T) {
 		"the first in a tie":   {played(oom.OutcomeTie, []int{40}, 41), Judgement{Forecast: Tie, Replay: NotJudged, ForecastNamed: true}},
 		"no rival in a tie":    {played(oom.OutcomeTie, []int{40}, 39), Judgement{Forecast: Disagrees, Replay: NotJudged}},
 		"a rival in doubt":     {played(oom.OutcomeUndetermined, []int{40}, 40), Judgement{Forecast: Undetermined, Replay: NotJudged}},
-		"a needless kill":      {played(oom.OutcomeVictim, nil, 41, 40), Judgement{Forecast: Agrees, Replay: NotJudged, ForecastNamed: true, Needless: []int{40}}},
+		"a needless kill":      {played(oom.OutcomeVictim, nil, 41, 40), Judgement{Forecast: Agrees, Replay: NotJudged, ForecastNamed: true, Needless: []Needless{{40, NoTable}}}},
 		"wrong, and needless":  {played(oom.OutcomeVictim, nil, 40, 41), Judgement{Forecast: Disagrees, Replay: NotJudged}},
 		"a table that agrees":  {withReport, Judgement{Forecast: Agrees, Replay: Agrees, ForecastNamed: true, ReplayNamed: true}},
 		"a table that doesn't": {wrongTable, Judgement{Forecast: Agrees, Replay: Disagrees, ForecastNamed: true}},
@@ -149,18 +149,21 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestExplainNeedless(t *testing.T) {
-	p := played(oom.OutcomeVictim, nil, 41, 40)
-	p.Kills[1].Report = report()
-	for want, tasks := range map[string][]oomreport.Task{
-		"is still in the table":         report().Tasks,
-		"is not in the table any more":  report().Tasks[:2],
-		"the cgroup is charged up to":   report().Tasks,
-		"was killed 1 ms after 41, whi": report().Tasks,
+func TestNeedless(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*oomreport.Report)
+		want   Cause
+	}{
+		"first victim in the table": {func(*oomreport.Report) {}, Unknown},
+		"gone from it":              {func(r *oomreport.Report) { r.Tasks = r.Tasks[:2] }, Invisible},
+		"gone, and memory is free":  {func(r *oomreport.Report) { r.Tasks, r.Memory.Usage = r.Tasks[:2], 1 }, Unknown},
+		"no table":                  {func(r *oomreport.Report) { r.Tasks = nil }, NoTable},
 	} {
-		p.Kills[1].Report.Tasks = tasks
-		if got := p.explainNeedless(p.Kills[1]); !strings.Contains(got, want) {
-			t.Errorf("%q lacks %q", got, want)
+		p := played(oom.OutcomeVictim, nil, 41, 40)
+		p.Kills[1].Report = report()
+		tt.change(p.Kills[1].Report)
+		if cause, text := p.needless(p.Kills[1]); cause != tt.want || !strings.HasPrefix(text, "process 40 was killed 1 ms after 41") {
+			t.Errorf("%s: %s: %s", name, cause, text)
 		}
 	}
 }
@@ -174,7 +177,7 @@ func TestReportAdds(t *testing.T) {
 		r.add(p, p.judge())
 	}
 	want := Report{
-		Experiments: 6, Needless: 1, NoKill: 1,
+		Experiments: 6, Needless: map[Cause]int{NoTable: 1}, NoKill: 1,
 		Forecast: Tally{Agree: 2, Disagree: 1, Tie: 1, Undetermined: 1, UndeterminedNamed: 1},
 	}
 	if diff := cmp.Diff(want, r); diff != "" {

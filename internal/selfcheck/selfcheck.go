@@ -270,8 +270,8 @@ type Report struct {
 
 	Forecast Tally `json:"forecast"`
 	Replay   Tally `json:"replay"`
-	// Needless counts experiments with a kill beyond the one that was enough.
-	Needless int `json:"needless"`
+	// Needless counts the kills beyond the one that was enough, by cause.
+	Needless map[Cause]int `json:"needlessKills"`
 	// NoKill counts those in which the grower got all it wanted.
 	NoKill int `json:"noKill"`
 	// Unfit counts those that ran out of memory before they began; they are
@@ -328,8 +328,11 @@ func (r *Report) add(p Played, j Judgement) {
 	if len(p.Kills) == 0 {
 		r.NoKill++
 	}
-	if len(j.Needless) > 0 {
-		r.Needless++
+	for _, n := range j.Needless {
+		if r.Needless == nil {
+			r.Needless = map[Cause]int{}
+		}
+		r.Needless[n.Cause]++
 	}
 	if j.SourcesDiffer {
 		r.Differ++
