@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -173,8 +174,11 @@ func importImages(ctx context.Context, b binaries, root, archive string) (err er
 		return err
 	}
 	daemonCtx, stop := context.WithCancel(ctx)
-	daemon := proc.Isolated(daemonCtx, filepath.Join(b.containerd, "containerd"),
+	daemon := proc.Command(daemonCtx, filepath.Join(b.containerd, "containerd"),
 		"--config", config, "--root", root, "--state", filepath.Join(run, "state"), "--address", socket)
+	// Nobody else sees what it mounts. (proc.Isolated is too much: containerd
+	// wants a /proc of its own PID namespace.)
+	daemon.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
 	failed := make(chan error, 1)
 	go func() { failed <- proc.Run(daemon) }()
 	ended := false
