@@ -74,6 +74,25 @@ func TestCompareCounts(t *testing.T) {
 	}
 }
 
+func TestMarkNeedless(t *testing.T) {
+	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
+	back := at(50)
+	for name, tt := range map[string]struct {
+		second record.Kill
+		want   bool
+	}{
+		"before the release": {record.Kill{Time: at(40)}, true},
+		"after the release":  {record.Kill{Time: at(60)}, false},
+		"of the same group":  {record.Kill{Time: at(1), Group: true, OOMCgroup: "/a"}, false},
+		"of another group":   {record.Kill{Time: at(1), Group: true, OOMCgroup: "/b"}, true},
+	} {
+		kills := []record.Kill{{Time: at(0), Uncharged: &back, OOMCgroup: "/a"}, tt.second}
+		if findings := markNeedless(kills); kills[1].Needless != tt.want || (len(findings) == 1) != tt.want {
+			t.Errorf("%s: %v, findings %v; want %v", name, kills[1].Needless, findings, tt.want)
+		}
+	}
+}
+
 func TestWithin(t *testing.T) {
 	for path, want := range map[string]bool{"/a": true, "/a/b": true, "/ab": false, "/": false, "": false} {
 		if got := within(path, "/a"); got != want {

@@ -169,6 +169,7 @@ func (r *Recorder) Stop() (Result, error) {
 		Findings: append(r.findings, compareCounts(r.kills, counted, r.owner)...),
 		Sources:  []record.Source{{Name: "kmsg", Lost: r.kmsg.Lost()}, {Name: "cgroup"}},
 	}
+	result.Findings = append(result.Findings, markNeedless(result.Kills)...)
 	for i := range result.Kills {
 		k := &result.Kills[i]
 		if counted[k.TaskCgroup] > 0 {
@@ -176,6 +177,26 @@ func (r *Recorder) Stop() (Result, error) {
 		}
 	}
 	return result, err
+}
+
+// markNeedless marks the kills that came before the victim before them had
+// given its memory back. The processes of one group kill die together.
+func markNeedless(kills []record.Kill) []record.Finding {
+	var findings []record.Finding
+	for i := 1; i < len(kills); i++ {
+		before, k := kills[i-1], &kills[i]
+		sameDecision := k.Group && k.OOMCgroup == before.OOMCgroup
+		if sameDecision || before.Uncharged == nil || !k.Time.Before(*before.Uncharged) {
+			continue
+		}
+		k.Needless = true
+		findings = append(findings, record.Finding{
+			Name: "second-kill-before-release",
+			Text: fmt.Sprintf("%s was killed %d ms after %s, whose %s were given back only %d ms later: a dying process is no candidate any more while its memory still counts",
+				k.Owner, k.Time.Sub(before.Time).Milliseconds(), before.Owner, before.Freed.Human(), before.Uncharged.Sub(k.Time).Milliseconds()),
+		})
+	}
+	return findings
 }
 
 // compareCounts holds the kills in the kernel's log against the counters of the

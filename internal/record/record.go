@@ -146,6 +146,9 @@ type Kill struct {
 	Group bool `json:"group,omitempty"`
 	// Uncharged is when the victim's memory was seen to be given back.
 	Uncharged *time.Time `json:"uncharged,omitempty"`
+	// Needless says that the memory of the victim before had not been given
+	// back yet: without this kill, that would have been enough.
+	Needless bool `json:"needless,omitempty"`
 	// Sources are the witnesses: kmsg, trace, cgroup, runtime.
 	Sources []string `json:"sources"`
 	// Report is the kernel's own, with its table.

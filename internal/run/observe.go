@@ -104,6 +104,14 @@ func state(p record.Pod, c record.Container) string {
 
 // recover ends the pressure and sees whether the node is as good as before.
 func (r *runner) recover(ctx context.Context) (err error) {
+	for late := true; late; {
+		select {
+		case k := <-r.recorder.Killed():
+			r.tellKill(k)
+		default:
+			late = false
+		}
+	}
 	if err := r.node.Recover(ctx); err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}

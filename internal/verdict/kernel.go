@@ -16,9 +16,9 @@ func forecast(r *record.Record) (record.Claim, bool) {
 	if r.Forecast == nil {
 		return record.Claim{}, false
 	}
-	steps := r.Forecast.Steps
-	if len(r.Kills) < len(steps) {
-		return claim(Forecast, record.Fail, "the model expected %d kills, the kernel made %d", len(steps), len(r.Kills)), true
+	steps, seen := r.Forecast.Steps, needed(r.Kills)
+	if len(seen) < len(steps) {
+		return claim(Forecast, record.Fail, "the model expected %d kills, the kernel made %d", len(steps), len(seen)), true
 	}
 	var named []string
 	doubtful := 0
@@ -27,13 +27,13 @@ func forecast(r *record.Record) (record.Claim, bool) {
 		if step.Outcome != oom.OutcomeVictim {
 			doubtful++
 		}
-		if !slices.ContainsFunc(legal, func(pid int) bool { return isVictim(r, pid, r.Kills[i]) }) {
+		if !slices.ContainsFunc(legal, func(pid int) bool { return isVictim(r, pid, seen[i]) }) {
 			return record.Claim{
 				Name: Forecast, Verdict: record.Fail, Evidence: killEvidence(r.Kills),
-				Sentence: fmt.Sprintf("kill %d was expected to be %s, and was %s", i+1, ownersOf(r, legal), r.Kills[i].Owner),
+				Sentence: fmt.Sprintf("kill %d was expected to be %s, and was %s", i+1, ownersOf(r, legal), seen[i].Owner),
 			}, true
 		}
-		named = append(named, r.Kills[i].Owner.String())
+		named = append(named, seen[i].Owner.String())
 	}
 	sentence := fmt.Sprintf("the kernel killed whom the model named: %s", list(named))
 	if doubtful > 0 {
@@ -62,13 +62,13 @@ func killed(r *record.Record) (record.Claim, bool) {
 	if len(want) == 0 {
 		return record.Claim{}, false
 	}
-	got := firstKills(r.Kills)
+	got := firstKills(needed(r.Kills))
 	if !slices.Equal(got, want) {
 		c := claim(Killed, record.Fail, "expected kills: %s; seen: %s", list(want), list(got))
 		c.Evidence = killEvidence(r.Kills)
 		return c, true
 	}
-	c := claim(Killed, record.Pass, "killed in this order, and nobody else: %s", list(got))
+	c := claim(Killed, record.Pass, "killed in this order, and nobody else: %s%s", list(got), needlessToo(r.Kills))
 	c.Evidence = killEvidence(r.Kills)
 	return c, true
 }
@@ -104,12 +104,12 @@ func kills(r *record.Record) (record.Claim, bool) {
 	if want == nil {
 		return record.Claim{}, false
 	}
-	if len(r.Kills) != *want {
-		c := claim(Kills, record.Fail, "expected %d kills, seen %d", *want, len(r.Kills))
+	if seen := len(needed(r.Kills)); seen != *want {
+		c := claim(Kills, record.Fail, "expected %d kills, seen %d", *want, seen)
 		c.Evidence = killEvidence(r.Kills)
 		return c, true
 	}
-	return claim(Kills, record.Pass, "exactly %d processes were killed", *want), true
+	return claim(Kills, record.Pass, "exactly %d processes were killed%s", *want, needlessToo(r.Kills)), true
 }
 
 // fewestKills: what the victim freed is more than any other process could have.

@@ -76,6 +76,21 @@ func firstKills(kills []record.Kill) []string {
 	return order
 }
 
+// needed returns the kills without those that came before the memory of the
+// victim before was given back. Those are findings, and no choice between all
+// candidates: the dying one holds memory and is none.
+func needed(kills []record.Kill) []record.Kill {
+	return slices.DeleteFunc(slices.Clone(kills), func(k record.Kill) bool { return k.Needless })
+}
+
+// needlessToo says in a sentence that there were such kills.
+func needlessToo(kills []record.Kill) string {
+	if n := len(kills) - len(needed(kills)); n > 0 {
+		return fmt.Sprintf(" (and %d needlessly, see second-kill-before-release)", n)
+	}
+	return ""
+}
+
 // list writes names for a sentence.
 func list(names []string) string {
 	if len(names) == 0 {
