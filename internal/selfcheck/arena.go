@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/oomlab/oomlab/internal/evidence"
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/oom"
@@ -52,11 +54,14 @@ const (
 )
 
 // beyond is how much the grower takes beyond the limit: more than what the
-// kernel's per-CPU stocks of charges may hide (MEMCG_CHARGE_BATCH, 64 pages a
-// CPU), less than what the smallest victim gives back.
+// kernel's stocks of charges may hide (MEMCG_CHARGE_BATCH, 64 pages on each CPU
+// that an arena runs on), less than what the smallest victim gives back.
 func beyond(k oom.Kernel) mem.Bytes {
-	return 512*mem.KiB + (64 * mem.Pages(k.CPUs)).Bytes(k.PageSize)
+	return 512*mem.KiB + (64 * arenaCPUs).Bytes(k.PageSize)
 }
+
+// arenaCPUs is how many CPUs the processes of one arena run on at most.
+const arenaCPUs = mem.Pages(2)
 
 // play carries out an experiment. Whatever happens, nothing is left of it.
 func (a *arena) play(ctx context.Context, e Experiment) (played Played, err error) {
@@ -96,7 +101,8 @@ func (a *arena) play(ctx context.Context, e Experiment) (played Played, err erro
 	if err := wait(ctx, grower, growTimeout); err != nil && !grower.isEnded() {
 		return played, fmt.Errorf("the grower: %w", err)
 	}
-	return played, a.collect(ctx, e, processes, &played)
+	err = a.collect(ctx, e, processes, &played)
+	return played, err
 }
 
 // errUnfit says that an experiment ended before it began: memory ran out while
@@ -276,9 +282,27 @@ func (a *arena) clear() error {
 	return nil
 }
 
-// pinned calls f on a thread of its own, whose children die with it.
-func pinned(f func() error) error {
+// pinned calls f on a thread of its own, whose children die with it and run on
+// arenaCPUs CPUs: the nth worker's, of those that oomlab itself may run on.
+func pinned(n int, f func() error) (err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	var all, few unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return fmt.Errorf("read the CPUs that may be used: %w", err)
+	}
+	var cpus []int
+	for cpu := 0; len(cpus) < all.Count(); cpu++ {
+		if all.IsSet(cpu) {
+			cpus = append(cpus, cpu)
+		}
+	}
+	for i := range int(arenaCPUs) {
+		few.Set(cpus[(n*int(arenaCPUs)+i)%len(cpus)])
+	}
+	if err := unix.SchedSetaffinity(0, &few); err != nil {
+		return fmt.Errorf("keep to CPUs: %w", err)
+	}
+	defer func() { err = errors.Join(err, unix.SchedSetaffinity(0, &all)) }()
 	return f()
 }

@@ -131,7 +131,7 @@ func (c *check) all(ctx context.Context, arenas []arena) error {
 	errs := make(chan error, len(arenas))
 	for i := range arenas {
 		go func() {
-			err := pinned(func() error { return c.playAll(ctx, &arenas[i]) })
+			err := pinned(i, func() error { return c.playAll(ctx, &arenas[i]) })
 			if err != nil {
 				cancel(err)
 			}
