@@ -137,6 +137,13 @@ func within(path, root string) bool {
 // Killed delivers each kill as soon as the kernel has logged it.
 func (r *Recorder) Killed() <-chan record.Kill { return r.killed }
 
+// Seen returns the kills so far.
+func (r *Recorder) Seen() []record.Kill {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.kills)
+}
+
 // Uncharged notes when a victim's memory was given back.
 func (r *Recorder) Uncharged(order int, at time.Time) {
 	r.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/oom"
 	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/internal/verdict"
 	"github.com/oomlab/oomlab/scenarios"
 	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
@@ -180,7 +181,7 @@ func (r *runner) press(ctx context.Context) error {
 	defer again.Stop()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
-	for kills := 0; ; {
+	for decisions := 0; ; {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -192,7 +193,9 @@ func (r *runner) press(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if kills += 1 + more; until.Kills > 0 && kills >= until.Kills {
+			decisions += 1 + more
+			matched, _ := verdict.Matched(r.record, r.recorder.Seen())
+			if until.Kills > 0 && max(decisions, matched) >= until.Kills {
 				return nil
 			}
 			if err := r.signalPressers(goOn); err != nil {
@@ -226,12 +229,19 @@ func untilText(u scenarios.Until) string {
 	return fmt.Sprintf("%d processes are killed", u.Kills)
 }
 
-// uncharge bounds the wait for a victim's memory: the OOM reaper gives up after
-// 2 s of delay and 10 tries of 0.1 s (OOM_REAPER_DELAY, mm/oom_kill.c).
-const uncharge = 5 * time.Second
+const (
+	// uncharge bounds the wait for a victim's memory: the OOM reaper gives up
+	// after 2 s of delay and 10 tries of 0.1 s (OOM_REAPER_DELAY,
+	// mm/oom_kill.c).
+	uncharge = 5 * time.Second
+	// straggle is how long after that a needless kill may still be on its way
+	// through the kernel's log.
+	straggle = 50 * time.Millisecond
+)
 
 // afterKill holds the pressure until the victim's memory is back. It returns
-// how many more processes died by the same decision.
+// how many more processes died by the same decision. Any other kill meanwhile
+// is needless.
 func (r *runner) afterKill(ctx context.Context, k record.Kill) (more int, err error) {
 	if err := r.signalPressers(hold); err != nil {
 		return 0, err
@@ -239,27 +249,33 @@ func (r *runner) afterKill(ctx context.Context, k record.Kill) (more int, err er
 	r.tellKill(k)
 	waiting := []record.Kill{k}
 	deadline := time.After(uncharge)
-	for len(waiting) > 0 {
+	var quiet <-chan time.Time
+	for {
 		select {
 		case <-ctx.Done():
 			return more, context.Cause(ctx)
 		case <-deadline:
-			r.find("victim-keeps-memory", "%s still holds memory %s after it was killed", waiting[0].Owner, uncharge)
+			if len(waiting) > 0 {
+				r.find("victim-keeps-memory", "%s still holds memory %s after it was killed", waiting[0].Owner, uncharge)
+			}
+			return more, nil
+		case <-quiet:
 			return more, nil
 		case next := <-r.recorder.Killed():
 			r.tellKill(next)
 			if next.Group {
-				more++ // of the same decision; any other is needless, and a finding
+				more++
 			}
-			waiting = append(waiting, next)
+			waiting, quiet = append(waiting, next), nil
 		case <-time.After(time.Millisecond):
-			if now := time.Now(); !evidence.HasMemory(waiting[0].PID) {
-				r.recorder.Uncharged(waiting[0].Order, now)
-				waiting = waiting[1:]
+			if len(waiting) > 0 && !evidence.HasMemory(waiting[0].PID) {
+				r.recorder.Uncharged(waiting[0].Order, time.Now())
+				if waiting = waiting[1:]; len(waiting) == 0 {
+					quiet = time.After(straggle)
+				}
 			}
 		}
 	}
-	return more, nil
 }
 
 func (r *runner) tellKill(k record.Kill) {

@@ -10,36 +10,60 @@ import (
 	"github.com/oomlab/oomlab/internal/record"
 )
 
-// forecast compares the kills, one by one, with the steps of the forecast. A
-// rival in a tie or within the counters' error is as good as the one named.
+// Matched goes through the kills and the steps of the forecast together, and
+// returns how many steps came true, and the first kill that was neither the
+// next step nor needless. A rival in a tie or within the counters' error is as
+// good as the one named. A needless kill may be the next step, early.
+func Matched(r *record.Record, kills []record.Kill) (steps int, surprise *record.Kill) {
+	if r.Forecast == nil {
+		return 0, nil
+	}
+	for i, k := range kills {
+		if steps == len(r.Forecast.Steps) {
+			break
+		}
+		legal := legalVictims(r.Forecast.Steps[steps])
+		switch {
+		case slices.ContainsFunc(legal, func(pid int) bool { return isVictim(r, pid, k) }):
+			steps++
+		case !k.Needless:
+			return steps, &kills[i]
+		}
+	}
+	return steps, nil
+}
+
+func legalVictims(s oom.Step) []int { return append([]int{s.Victim}, s.Rivals...) }
+
+// forecast: the kernel kills whom the model names.
 func forecast(r *record.Record) (record.Claim, bool) {
 	if r.Forecast == nil {
 		return record.Claim{}, false
 	}
-	steps, seen := r.Forecast.Steps, needed(r.Kills)
-	if len(seen) < len(steps) {
-		return claim(Forecast, record.Fail, "the model expected %d kills, the kernel made %d", len(steps), len(seen)), true
+	steps := r.Forecast.Steps
+	matched, surprise := Matched(r, r.Kills)
+	switch {
+	case surprise != nil:
+		c := claim(Forecast, record.Fail, "kill %d was expected to be %s, and was %s", surprise.Order, ownersOf(r, legalVictims(steps[matched])), surprise.Owner)
+		c.Evidence = killEvidence(r.Kills)
+		return c, true
+	case matched < len(steps):
+		return claim(Forecast, record.Fail, "the model expected %d kills, the kernel made %d", len(steps), matched), true
 	}
 	var named []string
 	doubtful := 0
-	for i, step := range steps {
-		legal := append([]int{step.Victim}, step.Rivals...)
+	for _, step := range steps {
+		named = append(named, r.Owners[step.Victim].String())
 		if step.Outcome != oom.OutcomeVictim {
 			doubtful++
 		}
-		if !slices.ContainsFunc(legal, func(pid int) bool { return isVictim(r, pid, seen[i]) }) {
-			return record.Claim{
-				Name: Forecast, Verdict: record.Fail, Evidence: killEvidence(r.Kills),
-				Sentence: fmt.Sprintf("kill %d was expected to be %s, and was %s", i+1, ownersOf(r, legal), seen[i].Owner),
-			}, true
-		}
-		named = append(named, seen[i].Owner.String())
 	}
-	sentence := fmt.Sprintf("the kernel killed whom the model named: %s", list(named))
+	c := claim(Forecast, record.Pass, "the kernel killed whom the model named: %s", list(named))
 	if doubtful > 0 {
-		sentence += fmt.Sprintf(" (%d by a tie or within the error of the kernel's counters)", doubtful)
+		c.Sentence += fmt.Sprintf(" (%d by a tie or within the error of the kernel's counters)", doubtful)
 	}
-	return record.Claim{Name: Forecast, Verdict: record.Pass, Sentence: sentence, Evidence: killEvidence(r.Kills)}, true
+	c.Evidence = killEvidence(r.Kills)
+	return c, true
 }
 
 // isVictim: the forecast names processes of the snapshot. One that was killed
@@ -62,7 +86,9 @@ func killed(r *record.Record) (record.Claim, bool) {
 	if len(want) == 0 {
 		return record.Claim{}, false
 	}
-	got := firstKills(needed(r.Kills))
+	got := firstKills(slices.DeleteFunc(slices.Clone(r.Kills), func(k record.Kill) bool {
+		return k.Needless && !slices.Contains(want, k.Owner.Workload)
+	}))
 	if !slices.Equal(got, want) {
 		c := claim(Killed, record.Fail, "expected kills: %s; seen: %s", list(want), list(got))
 		c.Evidence = killEvidence(r.Kills)

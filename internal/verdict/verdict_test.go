@@ -86,6 +86,10 @@ func TestEachClaimCanFail(t *testing.T) {
 	}{
 		"other victim than forecast":   {func(r *record.Record) { r.Forecast.Steps[0].Victim = 3 }, Forecast, record.Fail},
 		"rival of a tie":               {func(r *record.Record) { s := &r.Forecast.Steps[0]; s.Victim, s.Rivals = 3, []int{1} }, Forecast, record.Pass},
+		"needless kill in between":     {func(r *record.Record) { r.Kills = append(r.Kills[:1:1], record.Kill{Needless: true}, r.Kills[1]) }, Forecast, record.Pass},
+		"needed kill in between":       {func(r *record.Record) { r.Kills = append(r.Kills[:1:1], record.Kill{}, r.Kills[1]) }, Forecast, record.Fail},
+		"needless, but the next step":  {func(r *record.Record) { r.Kills[1].Needless = true }, Forecast, record.Pass},
+		"needless, and in the order":   {func(r *record.Record) { r.Kills[1].Needless = true }, Killed, record.Pass},
 		"fewer kills than forecast":    {func(r *record.Record) { r.Kills = r.Kills[:1] }, Forecast, record.Fail},
 		"inverted order":               {func(r *record.Record) { r.Scenario.Expect.Killed = []string{"b", "a"} }, Killed, record.Fail},
 		"needless third kill":          {func(r *record.Record) { r.Kills = append(r.Kills, record.Kill{Needless: true}) }, Killed, record.Pass},

@@ -18,6 +18,9 @@ const (
 	// dropInterval is how often a balloon that moves drops its code; one that
 	// holds drops it when it begins to.
 	dropInterval = 500 * time.Millisecond
+	// patience is how far a balloon may fall behind its plan before the plan
+	// waits for it.
+	patience = 20 * time.Millisecond
 )
 
 // pace is a compromise: a wake-up costs up to half a millisecond of CPU, all
@@ -123,7 +126,15 @@ func (b *Balloon) segment(s plan.Segment) error {
 	start, pausedBefore := time.Now(), b.paused
 	elapsed := func() time.Duration { return time.Since(start) - (b.paused - pausedBefore) }
 	var touched mem.Bytes
+	var due time.Duration
 	for {
+		// A balloon that had to wait, for memory or for a processor, goes on at
+		// the pace of its plan. Did it make up for lost time instead, it would
+		// take all that an OOM victim gives back in one gulp, and the kernel
+		// would have to kill again.
+		if late := elapsed() - due; late > patience {
+			b.paused += late - patience
+		}
 		t := min(elapsed(), s.Duration)
 		if st != nil {
 			if err := b.moveTo(st, s.At(t)); err != nil {
@@ -136,8 +147,8 @@ func (b *Balloon) segment(s plan.Segment) error {
 		if t == s.Duration {
 			return nil
 		}
-		next := s.Next(t, pace)
-		if err := b.sleep(func() time.Duration { return next - elapsed() }); err != nil {
+		due = s.Next(t, pace)
+		if err := b.sleep(func() time.Duration { return due - elapsed() }); err != nil {
 			return err
 		}
 	}

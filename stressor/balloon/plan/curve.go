@@ -27,7 +27,8 @@ type Container struct {
 
 // Curve is a plan with its sizes in bytes: the level of the balloon over the
 // time of the plan. Plan time stands still while a fill, a spike's rise or a
-// release takes as long as it takes, and while the balloon is paused.
+// release takes as long as it takes, while the balloon is paused, and while it
+// has to wait for memory.
 type Curve struct {
 	steps    []resolved
 	held     map[Kind]mem.Bytes
