@@ -88,7 +88,7 @@ func (a *arena) play(ctx context.Context, e Experiment) (played Played, err erro
 	}
 	grower := processes[e.Grower]
 	played = Played{Experiment: e, Grower: grower.pid(), Traced: a.trace != nil}
-	if played.Snapshot, err = a.hierarchy.Snapshot(a.kernel, a.root); err != nil {
+	if played.Snapshot, err = a.settledSnapshot(); err != nil {
 		return played, err
 	}
 	if err := played.predict(); err != nil {
@@ -105,13 +105,43 @@ func (a *arena) play(ctx context.Context, e Experiment) (played Played, err erro
 	return played, err
 }
 
+// settledSnapshot waits until nobody's memory changes between two looks: when a
+// stressor falls asleep it gives back the pages of its own code.
+func (a *arena) settledSnapshot() (oom.Snapshot, error) {
+	var before oom.Snapshot
+	for range 20 {
+		s, err := a.hierarchy.Snapshot(a.kernel, a.root)
+		if err != nil {
+			return s, err
+		}
+		same := func(x, y oom.Task) bool { return x.PID == y.PID && x.RSS() == y.RSS() }
+		if slices.EqualFunc(s.Tasks, before.Tasks, same) {
+			return s, nil
+		}
+		before = s
+		time.Sleep(2 * time.Millisecond)
+	}
+	return before, nil // it never rests: good enough, the kernel is the judge
+}
+
 // errUnfit says that an experiment ended before it began: memory ran out while
 // the arena was filled.
 var errUnfit = errors.New("the experiment does not fit in its arena")
 
+// awake is what a stressor that moves maps of its own code, as OOM reports show
+// it. While it sleeps it maps less, and these pages are charged to nobody here.
+const awake = 2 * mem.MiB
+
 // predict asks the model, which also tells how far the grower has to grow.
 func (p *Played) predict() error {
-	f, err := oom.PredictSequence(p.Snapshot, oom.Pressure{Grower: p.Grower, Kills: 1})
+	s := p.Snapshot
+	s.Tasks = slices.Clone(s.Tasks)
+	for i := range s.Tasks {
+		if t := &s.Tasks[i]; t.PID == p.Grower {
+			t.File = max(t.File, awake.Pages(s.Kernel.PageSize))
+		}
+	}
+	f, err := oom.PredictSequence(s, oom.Pressure{Grower: p.Grower, Kills: 1})
 	if err != nil {
 		return err
 	}

@@ -7,10 +7,8 @@ package selfcheck
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,7 +16,6 @@ import (
 
 	"github.com/oomlab/oomlab/internal/evidence"
 	"github.com/oomlab/oomlab/internal/mem"
-	"github.com/oomlab/oomlab/internal/oom"
 )
 
 // Options say what to check.
@@ -205,138 +202,4 @@ func (c *check) add(played Played, err error) error {
 	name := filepath.Join(c.options.SaveTo, fmt.Sprintf("%s-%d-%d.json", kind, played.Experiment.Seed, played.Experiment.Number))
 	c.report.Files = append(c.report.Files, name)
 	return f.save(name)
-}
-
-// Schema is the version of the format of a Finding.
-const Schema = "oomlab.dev/selfcheck/v1"
-
-// Finding is an experiment that a reader should look at. It can be played again.
-type Finding struct {
-	Schema string `json:"schema"`
-	// Kind is forecast-disagrees, replay-disagrees, needless-kill, or
-	// sources-differ: the log, the trace and the processes' ends do.
-	Kind      string    `json:"kind"`
-	Judgement Judgement `json:"judgement"`
-	Played
-}
-
-// kind names what is to be found in the experiment, "" if nothing.
-func (j Judgement) kind() string {
-	switch {
-	case j.Replay == Disagrees:
-		return "replay-disagrees"
-	case j.Forecast == Disagrees:
-		return "forecast-disagrees"
-	case len(j.Needless) > 0:
-		return "needless-kill"
-	}
-	return ""
-}
-
-func (f Finding) save(name string) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return fmt.Errorf("save a finding: %w", err)
-	}
-	data, err := json.MarshalIndent(f, "", "  ")
-	if err != nil {
-		return fmt.Errorf("save a finding: %w", err)
-	}
-	if err := os.WriteFile(name, append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("save a finding: %w", err)
-	}
-	return nil
-}
-
-// ReadFinding reads what a check has saved.
-func ReadFinding(r io.Reader) (Finding, error) {
-	var f Finding
-	if err := json.NewDecoder(r).Decode(&f); err != nil {
-		return f, fmt.Errorf("read a finding: %w", err)
-	}
-	if f.Schema != Schema {
-		return f, fmt.Errorf("read a finding: schema %q: this oomlab reads %s", f.Schema, Schema)
-	}
-	return f, f.Experiment.Validate()
-}
-
-// Report is the result of a check.
-type Report struct {
-	Kernel    oom.Kernel `json:"kernel"`
-	Seed      uint64     `json:"seed"`
-	LowestAdj int        `json:"lowestOOMScoreAdj"`
-
-	Experiments    int     `json:"experiments"`
-	ElapsedSeconds float64 `json:"elapsedSeconds"`
-
-	Forecast Tally `json:"forecast"`
-	Replay   Tally `json:"replay"`
-	// Needless counts the kills beyond the one that was enough, by cause.
-	Needless map[Cause]int `json:"needlessKills"`
-	// NoKill counts those in which the grower got all it wanted.
-	NoKill int `json:"noKill"`
-	// Unfit counts those that ran out of memory before they began; they are
-	// not among Experiments.
-	Unfit int `json:"unfit"`
-	// Unseen counts those with a kill that the kernel's log lacks.
-	Unseen int `json:"unseen"`
-	// Differ counts those in which the trace and the log name other victims.
-	Differ int `json:"sourcesDiffer"`
-	// NoTrace says why there is no trace.
-	NoTrace string `json:"noTrace,omitempty"`
-	// LostRecords is how many records of the log or the trace were overwritten
-	// before they were read.
-	LostRecords uint64   `json:"lostRecords"`
-	Files       []string `json:"files,omitempty"`
-}
-
-// Tally counts the agreements of one kind of prediction.
-type Tally struct {
-	Agree        int `json:"agree"`
-	Disagree     int `json:"disagree"`
-	Tie          int `json:"tie"`
-	Undetermined int `json:"undetermined"`
-	// TieNamed and UndeterminedNamed are those in which the kernel killed the
-	// one that the model had put first.
-	TieNamed          int `json:"tieNamed"`
-	UndeterminedNamed int `json:"undeterminedNamed"`
-}
-
-// Judged is the number of all.
-func (t Tally) Judged() int { return t.Agree + t.Disagree + t.Tie + t.Undetermined }
-
-func (t *Tally) add(a Agreement, named bool) {
-	one := 0
-	if named {
-		one = 1
-	}
-	switch a {
-	case Agrees:
-		t.Agree++
-	case Disagrees:
-		t.Disagree++
-	case Tie:
-		t.Tie++
-		t.TieNamed += one
-	case Undetermined:
-		t.Undetermined++
-		t.UndeterminedNamed += one
-	}
-}
-
-func (r *Report) add(p Played, j Judgement) {
-	r.Experiments++
-	if len(p.Kills) == 0 {
-		r.NoKill++
-	}
-	for _, n := range j.Needless {
-		if r.Needless == nil {
-			r.Needless = map[Cause]int{}
-		}
-		r.Needless[n.Cause]++
-	}
-	if j.SourcesDiffer {
-		r.Differ++
-	}
-	r.Forecast.add(j.Forecast, j.ForecastNamed)
-	r.Replay.add(j.Replay, j.ReplayNamed)
 }
