@@ -172,9 +172,23 @@ func readInt(file string) (int, error) {
 	return n, nil
 }
 
-// HasMemory reports whether a process still holds memory: it exists and has
-// not given up its address space yet.
+// HasMemory reports whether a process may still hold memory. The last of its
+// threads gives it back, after the process has already lost its address space in
+// /proc (exit_mm, kernel/exit.c): only when the others are gone and the first
+// one is a zombie, everything has been given back.
 func HasMemory(pid int) bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	return err == nil && !strings.HasPrefix(string(data), "0 0 ")
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return false
+	}
+	if len(threads) > 1 {
+		return true
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	// The name, in parentheses, may hold anything; the state follows it.
+	after := string(stat[strings.LastIndexByte(string(stat), ')')+1:])
+	return !strings.HasPrefix(after, " Z") && !strings.HasPrefix(after, " X")
 }
