@@ -116,7 +116,7 @@ func printSelfcheck(w io.Writer, r selfcheck.Report) {
 	}
 	invisible, unknown, noTable := r.Needless[selfcheck.Invisible], r.Needless[selfcheck.Unknown], r.Needless[selfcheck.NoTable]
 	say("\nneedless kills after the first: %d", invisible+unknown+noTable)
-	say(" (%d: the first victim was invisible, its memory still charged; %d: unknown; %d: no table)\n", invisible, unknown, noTable)
+	say(" (%d: the scan did not see the first victim, which was still exiting; %d: unknown; %d: no table)\n", invisible, unknown, noTable)
 	say("nobody killed: %d; did not fit: %d; kills missing in the kernel's log: %d; records lost: %d\n",
 		r.NoKill, r.Unfit, r.Unseen, r.LostRecords)
 	if r.NoTrace != "" {

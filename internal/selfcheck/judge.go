@@ -124,10 +124,10 @@ func compare(p oom.Prediction, killed int) Agreement {
 // Cause is why a needless kill came, as far as the kernel's report of it tells.
 type Cause string
 
-// The causes. Invisible: the cgroup is charged up to its limit, but the first
-// victim is not in the task table. Its threads have begun to exit, so that the
-// scan of the cgroup passes over it (css_task_iter_advance, signal->live) and
-// does not wait for it, although its memory is not given back yet.
+// The causes. Invisible: the kernel's task table lacks the first victim. Its
+// threads have begun to exit, so that the scan of the cgroup passes over it
+// (css_task_iter_advance, signal->live) and does not wait for it, although its
+// memory is given back only afterwards.
 const (
 	Invisible Cause = "victim-invisible"
 	NoTable   Cause = "no-table"
@@ -142,14 +142,10 @@ func (p Played) needless(k Kill) (Cause, string) {
 	if r == nil || len(r.Tasks) == 0 || r.Memory == nil {
 		return NoTable, text + "; the kernel printed no table"
 	}
-	limit, bounded := r.Memory.Limit.Bytes()
-	switch {
-	case r.Task(first.PID) != nil:
+	if r.Task(first.PID) != nil {
 		return Unknown, text + ", which is still in the table"
-	case !bounded || r.Memory.Usage < limit:
-		return Unknown, fmt.Sprintf("%s, which is not in the table; %s of %s are charged", text, r.Memory.Usage, r.Memory.Limit)
 	}
-	return Invisible, text + ", which is not in the table, but its cgroup is still charged up to the limit"
+	return Invisible, fmt.Sprintf("%s, which is not in the table; %s of %s are charged", text, r.Memory.Usage, r.Memory.Limit)
 }
 
 // errNoTable says that the kernel printed no task table.

@@ -156,7 +156,6 @@ func TestNeedless(t *testing.T) {
 	}{
 		"first victim in the table": {func(*oomreport.Report) {}, Unknown},
 		"gone from it":              {func(r *oomreport.Report) { r.Tasks = r.Tasks[:2] }, Invisible},
-		"gone, and memory is free":  {func(r *oomreport.Report) { r.Tasks, r.Memory.Usage = r.Tasks[:2], 1 }, Unknown},
 		"no table":                  {func(r *oomreport.Report) { r.Tasks = nil }, NoTable},
 	} {
 		p := played(oom.OutcomeVictim, nil, 41, 40)
