@@ -8,6 +8,7 @@ import (
 	"path"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,8 @@ type Played struct {
 	Grower int `json:"growerPID"`
 	// Forecast is the model's answer to the snapshot.
 	Forecast oom.Step `json:"forecast"`
+	// DomainInDoubt says that another limit may be the first to be reached.
+	DomainInDoubt bool `json:"domainInDoubt"`
 	// Kills are in the kernel's order.
 	Kills []Kill `json:"kills"`
 	// Marked are the pids that oom:mark_victim named, if Traced.
@@ -146,7 +149,34 @@ func (p *Played) predict() error {
 		return err
 	}
 	p.Forecast = f.Steps[0]
+	p.DomainInDoubt = p.limitsAreClose()
 	return nil
+}
+
+// limitsAreClose reports whether two limits of the grower are reached within
+// what the kernel has charged in advance: up to 64 pages on each CPU for each
+// cgroup with processes (MEMCG_CHARGE_BATCH), which count as used until the
+// limit is reached, and of which each limit sees those below it.
+func (p *Played) limitsAreClose() bool {
+	var cgroup string
+	holders := map[string]bool{}
+	for _, t := range p.Snapshot.Tasks {
+		holders[t.Cgroup] = true
+		if t.PID == p.Grower {
+			cgroup = t.Cgroup
+		}
+	}
+	page := p.Snapshot.Kernel.PageSize
+	stock := (64 * arenaCPUs * mem.Pages(len(holders))).Bytes(page)
+	near := 0
+	for _, c := range p.Snapshot.Cgroups {
+		limit, bounded := c.Limit.Bytes()
+		above := cgroup == c.Path || strings.HasPrefix(cgroup, c.Path+"/")
+		if bounded && above && limit-c.Usage <= p.Forecast.Growth.Bytes(page)+stock {
+			near++
+		}
+	}
+	return near > 1
 }
 
 // wait waits until the balloon holds.

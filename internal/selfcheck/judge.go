@@ -67,6 +67,10 @@ func (p Played) judge() Judgement {
 		j.note("%s ran out, not %s", r.Domain, p.Forecast.Domain.Path)
 		j.Forecast = Disagrees
 	}
+	if j.Forecast == Disagrees && p.DomainInDoubt {
+		j.note("two limits were about to be reached at once")
+		j.Forecast = Undetermined
+	}
 	dies := []int{first.PID}
 	if j.ForecastNamed {
 		dies = p.Forecast.Kills

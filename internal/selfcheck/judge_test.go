@@ -108,6 +108,8 @@ func TestJudge(t *testing.T) {
 	withReport.Kills[0].Report = report()
 	elsewhere := played(oom.OutcomeVictim, nil, 41)
 	elsewhere.Kills[0].Report = &oomreport.Report{Domain: "/b"}
+	near := played(oom.OutcomeVictim, nil, 41)
+	near.Kills[0].Report, near.DomainInDoubt = &oomreport.Report{Domain: "/b"}, true
 	wrongTable := played(oom.OutcomeVictim, nil, 41)
 	wrongTable.Kills[0].Report = report()
 	wrongTable.Kills[0].Report.Tasks[1].OOMScoreAdj = 900
@@ -136,6 +138,7 @@ func TestJudge(t *testing.T) {
 		"a table that agrees":  {withReport, Judgement{Forecast: Agrees, Replay: Agrees, ForecastNamed: true, ReplayNamed: true}},
 		"a table that doesn't": {wrongTable, Judgement{Forecast: Agrees, Replay: Disagrees, ForecastNamed: true}},
 		"another domain":       {elsewhere, Judgement{Forecast: Disagrees, Replay: NotJudged, ForecastNamed: true}},
+		"limits are close":     {near, Judgement{Forecast: Undetermined, Replay: NotJudged, ForecastNamed: true}},
 		"a group":              {group, Judgement{Forecast: Agrees, Replay: NotJudged, ForecastNamed: true}},
 		"no mark in the trace": {unmarked, Judgement{Forecast: Agrees, Replay: NotJudged, ForecastNamed: true, SourcesDiffer: true}},
 		"no trace at all":      {untraced, Judgement{Forecast: Agrees, Replay: NotJudged, ForecastNamed: true}},
@@ -145,6 +148,24 @@ func TestJudge(t *testing.T) {
 		got.Notes = nil
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestLimitsAreClose(t *testing.T) {
+	for room, want := range map[mem.Pages]bool{1000: true, 1128: true, 1129: false} {
+		p := Played{Grower: 7, Snapshot: oom.Snapshot{
+			Kernel: oom.Kernel{PageSize: 4096},
+			Tasks:  []oom.Task{{PID: 7, Cgroup: "/a/b"}},
+			Cgroups: []oom.Cgroup{
+				{Path: "/a", Limit: mem.LimitOf(mem.Pages(1000).Bytes(4096))},
+				{Path: "/a/b", Limit: mem.LimitOf(room.Bytes(4096))},
+				{Path: "/a/c", Limit: mem.LimitOf(1)}, // not above the grower
+			},
+		}}
+		p.Forecast.Growth = 1000
+		if got := p.limitsAreClose(); got != want {
+			t.Errorf("1000 pages of room, and %d: %v", room, got)
 		}
 	}
 }
