@@ -29,10 +29,12 @@ type Recorder struct {
 	done   chan struct{}
 	killed chan record.Kill
 
-	mu       sync.Mutex
-	kills    []record.Kill
-	findings []record.Finding
-	kmsgErr  error
+	mu    sync.Mutex
+	kills []record.Kill
+	// suppressed counts the times at which the kernel said that its rate limit
+	// had withheld reports.
+	suppressed int
+	kmsgErr    error
 }
 
 // Record starts watching the cgroup root and everything below it. The owner of
@@ -83,7 +85,9 @@ func (r *Recorder) readKmsg(ctx context.Context) {
 			return
 		}
 		if strings.HasSuffix(line.Text, " callbacks suppressed") && strings.Contains(line.Text, "oom") {
-			r.find("reports-suppressed", fmt.Sprintf("the kernel's rate limit withheld OOM reports: %q; their kills are known all the same", line.Text))
+			r.mu.Lock()
+			r.suppressed++
+			r.mu.Unlock()
 		}
 		for _, event := range assembler.Push(line) {
 			if event.Kind == oomreport.Killed && event.Kill.Times == 1 {
@@ -151,12 +155,6 @@ func (r *Recorder) Uncharged(order int, at time.Time) {
 	r.kills[order-1].Uncharged = &at
 }
 
-func (r *Recorder) find(name, text string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.findings = append(r.findings, record.Finding{Name: name, Text: text})
-}
-
 // Result is what the sources saw, put together.
 type Result struct {
 	Kills    []record.Kill
@@ -173,8 +171,14 @@ func (r *Recorder) Stop() (Result, error) {
 	counted := r.Census.Kills()
 	result := Result{
 		Kills:    r.kills,
-		Findings: append(r.findings, compareCounts(r.kills, counted, r.owner)...),
+		Findings: compareCounts(r.kills, counted, r.owner),
 		Sources:  []record.Source{{Name: "kmsg", Lost: r.kmsg.Lost()}, {Name: "cgroup"}},
+	}
+	if r.suppressed > 0 {
+		result.Findings = append(result.Findings, record.Finding{
+			Name: "reports-suppressed",
+			Text: fmt.Sprintf("the kernel's rate limit withheld OOM reports %d times, this node's or others'; the kills themselves are known all the same", r.suppressed),
+		})
 	}
 	result.Findings = append(result.Findings, markNeedless(result.Kills)...)
 	for i := range result.Kills {
