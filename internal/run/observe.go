@@ -30,10 +30,10 @@ func (r *runner) observe(ctx context.Context) error {
 		return fmt.Errorf("wait for restarts: %w", err)
 	}
 	// Out of time is no error: the claims say what did not happen.
-	var restarted []record.Pod
+	var back []record.Pod
 	for _, p := range r.record.After {
 		if d := restarts(r.record.Before, p); d > 0 && running(p) {
-			restarted = append(restarted, p)
+			back = append(back, p)
 		}
 	}
 	for _, p := range r.record.After {
@@ -46,7 +46,7 @@ func (r *runner) observe(ctx context.Context) error {
 			r.tell("observe", "%s: evicted: %s", p.Name, p.Message)
 		}
 	}
-	return r.readScores(ctx, "restarted", restarted)
+	return r.readScores(ctx, restarted, back)
 }
 
 // answered reports whether every pod that was to end or to come back has.

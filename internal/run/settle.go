@@ -26,7 +26,7 @@ func (r *runner) settle(ctx context.Context) (err error) {
 		return fmt.Errorf("read the node's daemons: %w", err)
 	}
 	r.tell("settle", "%d pods hold what they should", len(r.record.Before))
-	return r.readScores(ctx, "settled", r.record.Before)
+	return r.readScores(ctx, settled, r.record.Before)
 }
 
 // mainProcess returns the first process of a container: the one that the
@@ -44,6 +44,14 @@ func (r *runner) mainProcess(pod, container string) (evidence.Member, bool) {
 // censusWait bounds the wait for a process that the runtime says is running.
 const censusWait = 5 * time.Second
 
+// The two moments at which scores are read.
+const (
+	settled   = "settled"
+	restarted = "restarted"
+)
+
+var errNoProcess = errors.New("it has no process")
+
 // waitMainProcess waits until the census has met the container's process.
 func (r *runner) waitMainProcess(ctx context.Context, pod, container string) (evidence.Member, error) {
 	ctx, cancel := context.WithTimeout(ctx, censusWait)
@@ -53,7 +61,7 @@ func (r *runner) waitMainProcess(ctx context.Context, pod, container string) (ev
 			return m, nil
 		}
 		if err := sleep(ctx, 20*time.Millisecond); err != nil {
-			return evidence.Member{}, fmt.Errorf("no process of container %s/%s appears below %s: %w", pod, container, r.record.Node.Cgroup, err)
+			return evidence.Member{}, fmt.Errorf("container %s/%s below %s: %w (%w)", pod, container, r.record.Node.Cgroup, errNoProcess, err)
 		}
 	}
 }
@@ -74,7 +82,9 @@ func (r *runner) readScores(ctx context.Context, when string, pods []record.Pod)
 				continue
 			}
 			score, err := r.readScore(ctx, kernel, w, pod, c.Name)
-			if err != nil {
+			if errors.Is(err, errNoProcess) && when == restarted {
+				continue // killed again, and backing off; the claim says what is missing
+			} else if err != nil {
 				return err
 			}
 			score.When = when

@@ -31,6 +31,12 @@ func scores(r *record.Record) (record.Claim, bool) {
 			return c, true
 		}
 	}
+	for _, name := range r.Scenario.Expect.Restarted {
+		again := func(s record.Score) bool { return s.Owner.Workload == name && s.When == "restarted" }
+		if r.Node.NoKubelet == "" && !slices.ContainsFunc(r.Scores, again) {
+			return claim(Scores, record.Inconclusive, "the scores of %s were not read again after its restart", name), true
+		}
+	}
 	c := claim(Scores, record.Pass, "all %d oom_score_adj are what the formula says", matched)
 	if len(explained) > 0 {
 		c = claim(Scores, record.Unsupported, "%s: %s; the other %d are what the formula says",

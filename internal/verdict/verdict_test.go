@@ -46,7 +46,7 @@ func good() *record.Record {
 			},
 		},
 		Host:   record.Host{LowestAdj: 0, LowestAdjProof: "CAP_SYS_RESOURCE is not there"},
-		Scores: []record.Score{{Owner: owner("a"), When: "settled", Formula: 1000, Observed: 1000, OOMScore: 1340, OOMModel: 1341}, {Owner: owner("c"), When: "settled", Formula: 3, Observed: 3, OOMScore: 1400, OOMModel: 1400}},
+		Scores: []record.Score{{Owner: owner("a"), When: "settled", Formula: 1000, Observed: 1000, OOMScore: 1340, OOMModel: 1341}, {Owner: owner("a"), When: "restarted", Formula: 1000, Observed: 1000, OOMScore: 1334, OOMModel: 1334}, {Owner: owner("b"), When: "restarted", Formula: 900, Observed: 900, OOMScore: 1300, OOMModel: 1300}, {Owner: owner("c"), When: "settled", Formula: 3, Observed: 3, OOMScore: 1400, OOMModel: 1400}},
 		Snapshot: oom.Snapshot{Kernel: oom.Kernel{PageSize: 4096}, Tasks: []oom.Task{
 			{PID: 1, Anon: 1000}, {PID: 2, Anon: 500}, {PID: 3, Anon: 10},
 		}},
@@ -108,6 +108,7 @@ func TestEachClaimCanFail(t *testing.T) {
 		"report withheld":              {func(r *record.Record) { r.Kills[1].Report = nil }, OOMCgroup, record.Inconclusive},
 		"score not by formula":         {func(r *record.Record) { r.Scores[0].Observed = 999 }, Scores, record.Fail},
 		"score explained by a probe":   {func(r *record.Record) { s := &r.Scores[0]; s.Formula, s.Observed, s.Explained = -997, 0, "probed" }, Scores, record.Unsupported},
+		"not read after the restart":   {func(r *record.Record) { r.Scores[1].When = "settled" }, Scores, record.Inconclusive},
 		"score differs inside the pod": {func(r *record.Record) { r.Scores[0].InPod = new(int) }, Scores, record.Fail},
 		"oom_score off by two":         {func(r *record.Record) { r.Scores[0].OOMScore = 1339 }, OOMScore, record.Fail},
 		"highest oom_score dies":       {func(r *record.Record) { r.Scores[0].OOMScore, r.Scores[0].OOMModel = 1500, 1500 }, HighestOOMScore, record.Fail},
