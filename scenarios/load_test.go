@@ -85,6 +85,8 @@ func TestStrictness(t *testing.T) {
 		"duplicate key": {string(good) + "until: {kills: 1}\n", `mapping key "until" already defined`},
 		"wrong case":    {strings.Replace(string(good), "kind:", "Kind:", 1), "Kind: unknown field"},
 		"wrong type":    {strings.Replace(string(good), "kills: 2", "kills: two", 1), "want int, not a string"},
+		"both plans":    {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  press: fill 400Mi", 1), "workloads[0].press: a container holds a balloon or presses"},
+		"no such field": {strings.Replace(string(good), "- name: best-effort", "- name: best-effort\n  priorityClassName: low", 1), "workloads[0].priorityClassName: unknown field"},
 		"wrong plan":    {strings.Replace(string(good), "fill 350Mi", "fil 350Mi", 1), "workloads[0].balloon"},
 	} {
 		if _, err := Parse("f.yaml", strings.NewReader(tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -33,27 +33,14 @@ func (w Workload) EachContainer() []Container {
 // Pod returns what the kubelet sees of one of the workload's pods, once the API
 // server has copied limits into the requests that are missing.
 func (w Workload) Pod(name string) qos.Pod {
-	pod := qos.Pod{Name: name, Priority: priorities[w.PriorityClassName], PriorityClass: w.PriorityClassName}
+	pod := qos.Pod{Name: name}
 	for _, c := range w.EachContainer() {
 		pod.Containers = append(pod.Containers, qos.Container{
 			Name:         c.Name,
-			Requirements: qos.Requirements{Requests: c.Requests.orElse(c.Limits).qos(), Limits: c.Limits.qos()},
+			Requirements: qos.Requirements{Requests: c.Requests.qos(), Limits: c.Limits.qos()},
 		})
 	}
-	return pod
-}
-
-// priorities are the priority classes that a scenario may name.
-var priorities = map[string]int32{"low": -1000, "high": 1000}
-
-func (r Resources) orElse(limits Resources) Resources {
-	if r.Memory == nil {
-		r.Memory = limits.Memory
-	}
-	if r.CPU == nil {
-		r.CPU = limits.CPU
-	}
-	return r
+	return pod.Defaulted()
 }
 
 func (r Resources) qos() qos.Resources {

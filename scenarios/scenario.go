@@ -64,23 +64,17 @@ type Node struct {
 // Kubelet holds fields of KubeletConfiguration, spelled as there. Memory
 // eviction is off unless a threshold is given, so that the kernel acts alone.
 type Kubelet struct {
-	EvictionHard            map[string]string    `json:"evictionHard,omitempty"`
-	EvictionSoft            map[string]string    `json:"evictionSoft,omitempty"`
-	EvictionSoftGracePeriod map[string]string    `json:"evictionSoftGracePeriod,omitempty"`
-	CrashLoopBackOff        *CrashLoopBackOff    `json:"crashLoopBackOff,omitempty"`
-	SingleProcessOOMKill    *bool                `json:"singleProcessOOMKill,omitempty"`
-	FeatureGates            map[string]bool      `json:"featureGates,omitempty"`
-	MemorySwap              *MemorySwapBehaviour `json:"memorySwap,omitempty"`
+	EvictionHard            map[string]string `json:"evictionHard,omitempty"`
+	EvictionSoft            map[string]string `json:"evictionSoft,omitempty"`
+	EvictionSoftGracePeriod map[string]string `json:"evictionSoftGracePeriod,omitempty"`
+	CrashLoopBackOff        *CrashLoopBackOff `json:"crashLoopBackOff,omitempty"`
+	SingleProcessOOMKill    *bool             `json:"singleProcessOOMKill,omitempty"`
+	FeatureGates            map[string]bool   `json:"featureGates,omitempty"`
 }
 
 // CrashLoopBackOff is the kubelet's field of that name (1.32 and later).
 type CrashLoopBackOff struct {
 	MaxContainerRestartPeriod Duration `json:"maxContainerRestartPeriod"`
-}
-
-// MemorySwapBehaviour is the kubelet's field memorySwap.
-type MemorySwapBehaviour struct {
-	SwapBehavior string `json:"swapBehavior"`
 }
 
 // Workload is one pod, or several equal ones. A pod of one container says what
@@ -91,8 +85,6 @@ type Workload struct {
 	Replicas int `json:"replicas,omitempty"`
 	// RestartPolicy is Always (the default), OnFailure or Never.
 	RestartPolicy string `json:"restartPolicy,omitempty"`
-	// PriorityClassName is the pod's; oomlab creates "low", "high" (±1000).
-	PriorityClassName string `json:"priorityClassName,omitempty"`
 
 	Container  `json:",inline"`
 	Containers []Container `json:"containers,omitempty"`
@@ -104,7 +96,8 @@ type Container struct {
 	Name     string    `json:"name,omitempty"`
 	Requests Resources `json:"requests,omitzero"`
 	Limits   Resources `json:"limits,omitzero"`
-	// Balloon is the plan that runs before the prediction is made.
+	// Balloon is the plan that runs before the prediction is made. A container
+	// has either this or Press.
 	Balloon string `json:"balloon,omitempty"`
 	// Press is the plan that runs afterwards and makes memory run out.
 	Press string `json:"press,omitempty"`

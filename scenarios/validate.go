@@ -132,6 +132,9 @@ func (c Container) check(at string, p *problems) bool {
 	if r, l := c.Requests.CPU, c.Limits.CPU; r != nil && l != nil && r.Millicores > l.Millicores {
 		p.addf(at+".requests.cpu", "%s is above the limit %s", r, l)
 	}
+	if c.Balloon != "" && c.Press != "" {
+		p.addf(at+".press", "a container holds a balloon or presses, not both: give the pressure a pod of its own")
+	}
 	for field, text := range map[string]string{"balloon": c.Balloon, "press": c.Press} {
 		if text == "" {
 			continue

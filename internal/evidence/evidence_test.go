@@ -4,33 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/oomlab/oomlab/internal/oomreport"
 	"github.com/oomlab/oomlab/internal/record"
 )
-
-func TestParseKmsg(t *testing.T) {
-	got, err := ParseKmsg("6,4711,81502113,-;Killed process 12 (caf\\xc3\\xa9)\n SUBSYSTEM=memory\n")
-	want := oomreport.Record{Text: "Killed process 12 (café)"}
-	want.Seq, want.Uptime = 4711, 81502113*time.Microsecond
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
-	}
-	if got, err := ParseKmsg("12,1,1,-;from a daemon"); err != nil || !got.Userspace {
-		t.Errorf("facility 1 is userspace: %+v, %v", got, err)
-	}
-	for _, raw := range []string{"", "6,1,2;x", "6,1,2,-", "x,1,2,-;t", "6,x,2,-;t", "6,1,x,-;t"} {
-		if got, err := ParseKmsg(raw); err == nil {
-			t.Errorf("ParseKmsg(%q) = %+v, want an error", raw, got)
-		}
-	}
-}
-
-func FuzzParseKmsg(f *testing.F) {
-	f.Add("6,4711,81502113,-;text\\x0a\n K=V\n")
-	f.Fuzz(func(t *testing.T, raw string) { _, _ = ParseKmsg(raw) })
-}
 
 func TestParseProcCgroup(t *testing.T) {
 	const hybrid = "9:name=systemd:/s\n4:cpu,memory:/node/pod\n0::/unified\n"

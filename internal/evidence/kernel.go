@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strings"
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
@@ -65,11 +64,4 @@ func MemAvailable() (mem.Bytes, error) {
 		return 0, fmt.Errorf("read /proc/meminfo: no MemAvailable in it")
 	}
 	return mem.Bytes(*info.MemAvailableBytes), nil
-}
-
-// choice returns the chosen word of a file such as "always [madvise] never".
-func choice(text string) string {
-	_, rest, _ := strings.Cut(text, "[")
-	word, _, _ := strings.Cut(rest, "]")
-	return word
 }

@@ -6,59 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/oomlab/oomlab/internal/oomreport"
 )
-
-// ParseKmsg reads one record as a read from /dev/kmsg returns it:
-// "priority,sequence,microseconds,flags;text", then dictionary lines
-// (Documentation/ABI/testing/dev-kmsg).
-func ParseKmsg(raw string) (oomreport.Record, error) {
-	prefix, text, ok := strings.Cut(raw, ";")
-	fields := strings.Split(prefix, ",")
-	if !ok || len(fields) < 4 {
-		return oomreport.Record{}, fmt.Errorf("kmsg record %.60q: want priority,sequence,time,flags;text", raw)
-	}
-	priority, err := strconv.ParseUint(fields[0], 10, 32)
-	if err != nil {
-		return oomreport.Record{}, fmt.Errorf("kmsg record %.60q: priority: %w", raw, err)
-	}
-	sequence, err := strconv.ParseUint(fields[1], 10, 64)
-	if err != nil {
-		return oomreport.Record{}, fmt.Errorf("kmsg record %.60q: sequence: %w", raw, err)
-	}
-	micros, err := strconv.ParseInt(fields[2], 10, 64)
-	if err != nil {
-		return oomreport.Record{}, fmt.Errorf("kmsg record %.60q: time: %w", raw, err)
-	}
-	text, _, _ = strings.Cut(text, "\n")
-	r := oomreport.Record{Text: unescape(text), Userspace: priority>>3 != 0}
-	r.Seq, r.Uptime = sequence, time.Duration(micros)*time.Microsecond
-	return r, nil
-}
-
-// unescape undoes the kernel's \xNN for bytes that aren't printable.
-func unescape(s string) string {
-	if !strings.Contains(s, `\x`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) && s[i+1] == 'x' {
-			if c, err := strconv.ParseUint(s[i+2:i+4], 16, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}
 
 // Kmsg reads the kernel's log from the moment it was opened.
 type Kmsg struct {
@@ -102,9 +54,9 @@ func (k *Kmsg) Read(ctx context.Context) (oomreport.Record, error) {
 		case err != nil:
 			return oomreport.Record{}, fmt.Errorf("read the kernel log: %w", err)
 		}
-		record, err := ParseKmsg(string(buf[:n]))
-		if err != nil {
-			return oomreport.Record{}, err
+		record, ok := oomreport.ParseKmsg(string(buf[:n]))
+		if !ok {
+			return oomreport.Record{}, fmt.Errorf("read the kernel log: %.60q is no record of /dev/kmsg", buf[:n])
 		}
 		if k.next != 0 && record.Seq > k.next {
 			k.lost += record.Seq - k.next

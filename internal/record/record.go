@@ -39,8 +39,6 @@ type Record struct {
 	Owners map[int]Owner `json:"owners"`
 	// Forecast is whom the kernel kills, by the model, from the snapshot alone.
 	Forecast *oom.Sequence `json:"forecast,omitempty"`
-	// EvictionForecast is whom the kubelet evicts, by the model.
-	EvictionForecast json.RawMessage `json:"evictionForecast,omitempty"`
 
 	Kills    []Kill    `json:"kills"`
 	Findings []Finding `json:"findings,omitempty"`
