@@ -47,8 +47,7 @@ var _ = ReportAfterSuite("summary", func(suite Report) {
 		findings += v.Findings
 		for _, c := range v.Claims {
 			if c.Verdict == record.Unsupported {
-				why, _, _ := strings.Cut(c.Sentence, ": ")
-				unsupported[why] = append(unsupported[why], v.Scenario+"/"+c.Name)
+				unsupported[c.Missing] = append(unsupported[c.Missing], v.Scenario+"/"+c.Name)
 				claims++
 			}
 		}

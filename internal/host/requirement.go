@@ -77,12 +77,17 @@ func Probe(ctx context.Context) (Report, error) {
 	return Report{facts, requirements}, nil
 }
 
-// requirements judges the facts.
-func (f Facts) requirements(uid int) []Requirement {
+// lowerAdjProof says why oom_score_adj can be lowered no further.
+func (f Facts) lowerAdjProof() string {
 	resource := "CAP_SYS_RESOURCE is in the bounding set"
 	if !f.BoundingSet.Has("CAP_SYS_RESOURCE") {
 		resource = "CAP_SYS_RESOURCE is not in the bounding set"
 	}
+	return resource + "; " + f.LowestAdjProof
+}
+
+// requirements judges the facts.
+func (f Facts) requirements(uid int) []Requirement {
 	hierarchy := fmt.Sprintf("the memory controller is mounted at %s, cgroup v%d", f.CgroupMount, f.CgroupVersion)
 	if f.Hybrid {
 		hierarchy += "; cgroup2 is mounted without it"
@@ -91,7 +96,7 @@ func (f Facts) requirements(uid int) []Requirement {
 		{Root, uid == 0, fmt.Sprintf("the user is %d", uid), "run as root: memory cgroups and the kernel's log are root's"},
 		// The lowest value that Kubernetes gives is the kubelet's own, -999.
 		{
-			LowerAdj, f.LowestAdj <= -999, f.LowestAdjProof + "; " + resource,
+			LowerAdj, f.LowestAdj <= -999, f.lowerAdjProof(),
 			"run where CAP_SYS_RESOURCE is left, or use the vm lab; here Guaranteed pods can't have -997",
 		},
 		{CgroupMemory, true, hierarchy, ""},

@@ -233,9 +233,12 @@ const (
 
 // Claim is one statement that was judged.
 type Claim struct {
-	Name     string   `json:"name"`
-	Verdict  Verdict  `json:"verdict"`
-	Sentence string   `json:"sentence"`
+	Name     string  `json:"name"`
+	Verdict  Verdict `json:"verdict"`
+	Sentence string  `json:"sentence"`
+	// Missing is what the host lacks, as probed, where the verdict is
+	// unsupported.
+	Missing  string   `json:"missing,omitempty"`
 	Evidence []string `json:"evidence,omitempty"`
 }
 

@@ -39,8 +39,7 @@ func scores(r *record.Record) (record.Claim, bool) {
 	}
 	c := claim(Scores, record.Pass, "all %d oom_score_adj are what the formula says", matched)
 	if len(explained) > 0 {
-		c = claim(Scores, record.Unsupported, "%s: %s; the other %d are what the formula says",
-			r.Host.LowestAdjProof, strings.Join(explained, ", "), matched)
+		c = unsupported(Scores, r.Host.LowestAdjProof, "%s; the other %d are what the formula says", strings.Join(explained, ", "), matched)
 	}
 	c.Evidence = evidence
 	return c, true
@@ -102,7 +101,7 @@ func restarted(r *record.Record) (record.Claim, bool) {
 		return record.Claim{}, false
 	}
 	if r.Node.NoKubelet != "" {
-		return claim(Restarted, record.Unsupported, "%s", r.Node.NoKubelet), true
+		return unsupported(Restarted, r.Node.NoKubelet, "nobody restarts %s", strings.Join(want, ", ")), true
 	}
 	c := claim(Restarted, record.Pass, "restarted in place (same UID, same node), OOMKilled with exit code 137: %s", strings.Join(want, ", "))
 	for _, name := range want {
@@ -156,7 +155,7 @@ func failed(r *record.Record) (record.Claim, bool) {
 		return record.Claim{}, false
 	}
 	if r.Node.NoKubelet != "" {
-		return claim(Failed, record.Unsupported, "%s", r.Node.NoKubelet), true
+		return unsupported(Failed, r.Node.NoKubelet, "nobody reports the end of %s", strings.Join(want, ", ")), true
 	}
 	for _, name := range want {
 		for _, before := range podsOf(r.Before, name) {
@@ -189,7 +188,7 @@ func evicted(r *record.Record) (record.Claim, bool) {
 		return record.Claim{}, false
 	}
 	if r.Node.NoKubelet != "" {
-		return claim(Evicted, record.Unsupported, "%s", r.Node.NoKubelet), true
+		return unsupported(Evicted, r.Node.NoKubelet, "nobody evicts %s", strings.Join(want, ", ")), true
 	}
 	var got []string
 	c := claim(Evicted, record.Pass, "evicted under MemoryPressure, and the kernel killed nobody: %s", strings.Join(want, ", "))

@@ -60,6 +60,13 @@ func claim(name string, v record.Verdict, format string, args ...any) record.Cla
 	return record.Claim{Name: name, Verdict: v, Sentence: fmt.Sprintf(format, args...)}
 }
 
+// unsupported names what the host lacks before it says what that leaves open.
+func unsupported(name, missing, format string, args ...any) record.Claim {
+	c := claim(name, record.Unsupported, format, args...)
+	c.Missing, c.Sentence = missing, missing+": "+c.Sentence
+	return c
+}
+
 // firstKills returns the workloads in the order of their first kill. What is
 // no workload's goes by its level: "the node cgroup".
 func firstKills(kills []record.Kill) []string {

@@ -137,6 +137,9 @@ func TestEachClaimCanFail(t *testing.T) {
 		for _, c := range claims {
 			if c.Name == tt.claim {
 				found = true
+				if (c.Verdict == record.Unsupported) != (c.Missing != "") {
+					t.Errorf("%s: %s is %s, and what is missing is %q", name, c.Name, c.Verdict, c.Missing)
+				}
 				if c.Verdict != tt.want {
 					t.Errorf("%s: %s is %s (%s), want %s", name, c.Name, c.Verdict, c.Sentence, tt.want)
 				}

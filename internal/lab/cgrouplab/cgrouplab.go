@@ -25,7 +25,7 @@ import (
 // Prefix begins the name of every cgroup that this lab makes.
 const Prefix = "oomlab-"
 
-const noKubelet = "the cgroup lab has no kubelet: nobody restarts or evicts in it"
+const noKubelet = "the cgroup lab has no kubelet"
 
 // Lab makes nodes out of cgroups.
 type Lab struct {
