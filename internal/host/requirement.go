@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/oomlab/oomlab/internal/evidence"
 )
 
 // Names of requirements, as scenarios, records and doctor refer to them.
@@ -148,34 +149,16 @@ var traceEvents = []string{"mark_victim", "oom_score_adj_update"}
 // probeTrace mounts tracefs where nobody else sees it, as the machine's own may
 // be absent, and looks for the events.
 func probeTrace() (string, error) {
-	done := make(chan error)
-	go func() {
-		// The thread is never unlocked: the runtime ends it with the goroutine,
-		// and its private mounts with it.
-		runtime.LockOSThread()
-		done <- traceInPrivate()
-	}()
-	if err := <-done; err != nil {
+	err := evidence.WithTracefs(func(dir string) error {
+		for _, event := range traceEvents {
+			if _, err := os.Stat(filepath.Join(dir, "events/oom", event, "enable")); err != nil {
+				return fmt.Errorf("find trace event: %w", err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return "", err
 	}
 	return "found oom:" + strings.Join(traceEvents, " and oom:") + " in a tracefs mounted in a private mount namespace", nil
-}
-
-func traceInPrivate() error {
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("make a private mount namespace: %w", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
-	}
-	const dir = "/sys/kernel" // exists everywhere, and is hidden from this thread alone
-	if err := unix.Mount("tracefs", dir, "tracefs", 0, ""); err != nil {
-		return fmt.Errorf("mount tracefs: %w", err)
-	}
-	for _, event := range traceEvents {
-		if _, err := os.Stat(filepath.Join(dir, "events/oom", event, "enable")); err != nil {
-			return fmt.Errorf("find trace event: %w", err)
-		}
-	}
-	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/oomlab/oomlab/internal/evidence"
 )
 
 // trace hears of each victim from the trace event oom:mark_victim, which is
@@ -158,50 +159,24 @@ type event struct {
 	pidAt int
 }
 
-// findEvent looks into a tracefs that is mounted where nobody else sees it: the
-// machine's own may be absent.
-func findEvent() (event, error) {
-	type result struct {
-		event
-		err error
-	}
-	found := make(chan result)
-	go func() {
-		// The thread is never unlocked: the runtime ends it with the goroutine,
-		// and its private mounts with it.
-		runtime.LockOSThread()
-		e, err := findInPrivate()
-		found <- result{e, err}
-	}()
-	r := <-found
-	return r.event, r.err
-}
-
-func findInPrivate() (event, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return event{}, fmt.Errorf("make a private mount namespace: %w", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return event{}, fmt.Errorf("make mounts private: %w", err)
-	}
-	const dir = "/sys/kernel" // exists everywhere, and is hidden from this thread alone
-	if err := unix.Mount("tracefs", dir, "tracefs", 0, ""); err != nil {
-		return event{}, fmt.Errorf("mount tracefs: %w", err)
-	}
-	files := filepath.Join(dir, "events/oom/mark_victim")
-	id, err := os.ReadFile(filepath.Join(files, "id"))
-	if err != nil {
-		return event{}, fmt.Errorf("find oom:mark_victim: %w", err)
-	}
-	format, err := os.ReadFile(filepath.Join(files, "format"))
-	if err != nil {
-		return event{}, fmt.Errorf("find oom:mark_victim: %w", err)
-	}
-	var e event
-	if e.id, err = strconv.ParseUint(strings.TrimSpace(string(id)), 10, 64); err != nil {
-		return event{}, fmt.Errorf("read the id of oom:mark_victim: %w", err)
-	}
-	e.pidAt, err = parseFormat(string(format))
+// findEvent looks into a tracefs of its own.
+func findEvent() (e event, err error) {
+	err = evidence.WithTracefs(func(dir string) error {
+		files := filepath.Join(dir, "events/oom/mark_victim")
+		id, err := os.ReadFile(filepath.Join(files, "id"))
+		if err != nil {
+			return fmt.Errorf("find oom:mark_victim: %w", err)
+		}
+		format, err := os.ReadFile(filepath.Join(files, "format"))
+		if err != nil {
+			return fmt.Errorf("find oom:mark_victim: %w", err)
+		}
+		if e.id, err = strconv.ParseUint(strings.TrimSpace(string(id)), 10, 64); err != nil {
+			return fmt.Errorf("read the id of oom:mark_victim: %w", err)
+		}
+		e.pidAt, err = parseFormat(string(format))
+		return err
+	})
 	return e, err
 }
 
