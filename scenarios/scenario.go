@@ -135,7 +135,8 @@ type Expect struct {
 	// FewestKills: each victim held more memory than any other candidate did.
 	FewestKills bool `json:"fewestKills,omitempty"`
 	// Restarted lists workloads that are restarted in place: same UID, same
-	// node, restartCount up, reason OOMKilled, exit code 137.
+	// node, restartCount up, exit code 137, reason OOMKilled. Where the kernel's
+	// log has the kill and the runtime says Error, that is a finding.
 	Restarted []string `json:"restarted,omitempty"`
 	// Failed lists workloads that end in phase Failed, without a restart.
 	Failed []string `json:"failed,omitempty"`

@@ -55,6 +55,9 @@ func (s *Story) End(r *record.Record) {
 	for _, c := range r.Claims {
 		s.printf("  %s  %-18s %s\n", s.verdict(c.Verdict), c.Name, c.Sentence)
 	}
+	for _, f := range r.Findings {
+		s.printf("  %s  %-18s %s\n", s.paint(yellow, "finding     "), f.Name, f.Text)
+	}
 	s.printf("\n%s %s in %.1f s: %s, %s, kernel %s\n", s.verdict(r.Verdict), r.Scenario.Metadata.Name, r.ElapsedSeconds,
 		"lab "+r.Lab, counted(r), r.Host.Kernel)
 }

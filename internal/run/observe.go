@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/internal/verdict"
 )
 
 // restartWait bounds the wait for the kubelet to restart what was killed. The
@@ -30,6 +31,9 @@ func (r *runner) observe(ctx context.Context) error {
 		return fmt.Errorf("wait for restarts: %w", err)
 	}
 	// Out of time is no error: the claims say what did not happen.
+	for _, f := range verdict.Misreported(r.record.After, r.recorder.Seen()) {
+		r.find(f.Name, "%s", f.Text)
+	}
 	var back []record.Pod
 	for _, p := range r.record.After {
 		if d := restarts(r.record.Before, p); d > 0 && running(p) {

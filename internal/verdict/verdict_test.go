@@ -115,7 +115,9 @@ func TestEachClaimCanFail(t *testing.T) {
 		"not restarted":                {func(r *record.Record) { r.After[0].Containers[0].RestartCount = 0 }, Restarted, record.Fail},
 		"replaced instead":             {func(r *record.Record) { r.After[0].UID = "other" }, Restarted, record.Fail},
 		"moved":                        {func(r *record.Record) { r.After[0].Node = "m" }, Restarted, record.Fail},
-		"reason Error":                 {func(r *record.Record) { r.After[0].Containers[0].Ended.Reason = "Error" }, Restarted, record.Fail},
+		"reason Error, but a kill":     {func(r *record.Record) { r.After[0].Containers[0].Ended.Reason = "Error" }, Restarted, record.Pass},
+		"reason Error, kernel silent":  {func(r *record.Record) { r.After[0].Containers[0].Ended.Reason = "Error"; r.Kills[0].Sources = nil }, Restarted, record.Fail},
+		"reason Completed":             {func(r *record.Record) { r.After[0].Containers[0].Ended.Reason = "Completed" }, Restarted, record.Fail},
 		"exit code 1":                  {func(r *record.Record) { r.After[0].Containers[0].Ended.ExitCode = 1 }, Restarted, record.Fail},
 		"OOMKilled without a kill":     {func(r *record.Record) { r.Kills = r.Kills[:1] }, Restarted, record.Fail},
 		"no kubelet":                   {func(r *record.Record) { r.Node.NoKubelet = "none" }, Restarted, record.Unsupported},
@@ -195,11 +197,26 @@ func TestFailed(t *testing.T) {
 		"runs":      func(r *record.Record) { r.After[0].Phase = "Running" },
 		"evicted":   func(r *record.Record) { r.After[0].Reason = "Evicted" },
 		"restarted": func(r *record.Record) { r.After[0].Containers[0].RestartCount = 1 },
-		"error":     func(r *record.Record) { r.After[0].Containers[0].Ended.Reason = "Error" },
+		"error":     func(r *record.Record) { r.After[0].Containers[0].Ended.Reason = "Error"; r.Kills = nil },
+		"completed": func(r *record.Record) { r.After[0].Containers[0].Ended.Reason = "Completed" },
 		"gone":      func(r *record.Record) { r.After[0].UID = "other" },
 	} {
 		if c := check(change); c.Verdict != record.Fail {
 			t.Errorf("%s: %s: %s", name, c.Verdict, c.Sentence)
 		}
+	}
+}
+
+func TestMisreported(t *testing.T) {
+	r := good()
+	if got := Misreported(r.After, r.Kills); len(got) != 0 {
+		t.Errorf("good run: %v", got)
+	}
+	r.After[0].Containers[0].Ended.Reason = "Error"
+	if got := Misreported(r.After, r.Kills); len(got) != 1 || got[0].Name != "killed-but-reported-Error" {
+		t.Errorf("reason Error with a kernel kill: %v", got)
+	}
+	if got := Misreported(r.After, nil); len(got) != 0 {
+		t.Errorf("reason Error without a kernel kill: %v", got)
 	}
 }
