@@ -39,6 +39,22 @@ test: ## run all tests that need no cluster; those that need root say so without
 	$(GO) vet ./...
 	$(GO) test ./...
 
+.PHONY: bench
+bench: ## measure the stressor against stress-ng and C, and write docs/benchmarks.md
+	$(GO) run ./bench -rounds 15 -size 2Gi
+
+PODS ?= 50000
+
+.PHONY: conformance
+conformance: ## compare the models with the code of kubelets 1.37 to 1.34 (PODS=1000000)
+	cd conformance && $(GO) test -mod=mod -pods=$(PODS) -timeout 60m .
+	cd conformance && for m in 36 35 34; do \
+		$(GO) test -mod=mod -modfile=v1.$$m.mod -tags=v1_$$m -pods=$(PODS) -timeout 60m . || exit 1; done
+
+.PHONY: mutate
+mutate: ## change one operator of the kernel model at a time: a test must fail
+	$(GO) run ./internal/mutate ./internal/oom
+
 .PHONY: lint
 lint: ## check the style
 	$(GO) tool -modfile=tools/go.mod golangci-lint run
