@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/report"
 	"github.com/oomlab/oomlab/internal/run"
+	"github.com/oomlab/oomlab/internal/verdict"
 	"github.com/oomlab/oomlab/scenarios"
 )
 
@@ -93,7 +95,7 @@ func failures(r *record.Record) []string {
 func passes(r *record.Record) int {
 	n := 0
 	for _, c := range r.Claims {
-		if c.Verdict == record.Pass && (c.Name == "evidence" || c.Name == "forecast" || c.Name == "killed") {
+		if c.Verdict == record.Pass && slices.Contains([]string{verdict.Evidence, verdict.Forecast, verdict.Killed}, c.Name) {
 			n++
 		}
 	}

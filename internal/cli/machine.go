@@ -113,7 +113,7 @@ func engineRequirement(ctx context.Context) host.Requirement {
 
 func newClean() *cobra.Command {
 	return &cobra.Command{
-		Use: "clean", Short: "Remove what interrupted runs have left: clusters, containers, cgroups", Args: cobra.NoArgs,
+		Use: "clean", Short: "Remove every cluster of oomlab's, kept or in use, and the containers and cgroups that ended runs have left", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			say := func(what string) { _, _ = fmt.Fprintf(c.OutOrStdout(), "removed %s\n", what) }
 			err := cgrouplab.Clean(say)

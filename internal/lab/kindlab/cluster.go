@@ -45,6 +45,7 @@ type Cluster struct {
 	engine   *engine.Engine
 	provider *cluster.Provider
 	dir      string
+	workers  []string
 	facts    host.Facts
 	stressor stressorImage
 }
@@ -168,7 +169,11 @@ func newCluster(e *engine.Engine, o Options, dir string) (*Cluster, error) {
 	if e.Name == "podman" {
 		option = cluster.ProviderWithPodman()
 	}
-	c := &Cluster{Name: o.Name, Kubeconfig: filepath.Join(dir, "kubeconfig"), engine: e, dir: dir, facts: o.Host}
+	workers, err := readWorkers(dir)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Name: o.Name, Kubeconfig: filepath.Join(dir, "kubeconfig"), engine: e, dir: dir, workers: workers, facts: o.Host}
 	c.provider = cluster.NewProvider(option, cluster.ProviderWithLogger(kindLogger{o.Out}))
 	return c, nil
 }
@@ -228,18 +233,25 @@ func (c *Cluster) makeNamespace(ctx context.Context, name string) error {
 
 // Workers returns the names of the nodes that scenarios run on.
 func (c *Cluster) Workers() []string {
-	var names []string
-	entries, err := os.ReadDir(c.dir)
+	return slices.Clone(c.workers)
+}
+
+// readWorkers finds the workers of a cluster by what is kept of them in dir.
+func readWorkers(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir) // sorted
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("find the cluster's workers: %w", err)
 	}
+	var names []string
 	for _, e := range entries {
 		if e.IsDir() {
 			names = append(names, e.Name())
 		}
 	}
-	slices.Sort(names)
-	return names
+	if len(names) == 0 {
+		return nil, fmt.Errorf("find the cluster's workers: %s has none: is there such a cluster?", dir)
+	}
+	return names, nil
 }
 
 // kindNode returns kind's handle of a node.
