@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -26,16 +28,37 @@ import (
 const scenarioTimeout = 6 * time.Minute
 
 var _ = Describe("When memory runs out", func() {
-	for _, name := range scenarios.Names() {
-		s, err := scenarios.Named(name)
-		if err != nil {
-			panic(err) // a test of the package scenarios has seen every file
-		}
+	for _, s := range byNode() {
 		It(s.Title, Label(append(s.Metadata.Labels, "lab:kind", s.Metadata.Name)...), func(ctx SpecContext) {
 			play(ctx, s)
 		}, SpecTimeout(scenarioTimeout))
 	}
 })
+
+// byNode returns the catalog, scenarios on equal nodes next to each other: a
+// worker's kubelet is restarted only where the next node differs.
+func byNode() []*scenarios.Scenario {
+	var all []*scenarios.Scenario
+	for _, name := range scenarios.Names() {
+		s, err := scenarios.Named(name)
+		if err != nil {
+			panic(err) // a test of the package scenarios has seen every file
+		}
+		all = append(all, s)
+	}
+	slices.SortStableFunc(all, func(a, b *scenarios.Scenario) int {
+		return bytes.Compare(nodeKey(a), nodeKey(b))
+	})
+	return all
+}
+
+func nodeKey(s *scenarios.Scenario) []byte {
+	key, err := json.Marshal(s.Node)
+	if err != nil {
+		panic(err) // it came from JSON
+	}
+	return key
+}
 
 // play runs a scenario on this process's worker and asserts its verdict.
 func play(ctx SpecContext, s *scenarios.Scenario) {

@@ -136,7 +136,7 @@ func TestKindsAreChargedAsTheKernelNamesThem(t *testing.T) {
 				}
 			}
 			s.signal(syscall.SIGTERM)
-			if code := s.exitCode(); code != 0 {
+			if code := s.exitCode(); code != exitTerminated {
 				t.Errorf("exit code %d: %s", code, s.stderr.String())
 			}
 			if left, _ := filepath.Glob(filepath.Join(dir, "oomlab-*")); len(left) > 0 {

@@ -22,9 +22,12 @@ import (
 )
 
 const (
-	exitDone  = 0 // the plan ended, or SIGTERM
+	exitDone  = 0 // the plan ended
 	exitError = 1 // memory of this kind cannot be had here
 	exitUsage = 2 // bad flags or a bad plan
+	// SIGTERM is no success: a pod whose containers answer an eviction with 0
+	// ends as Succeeded (kubernetes/kubernetes#120182).
+	exitTerminated = 128 + int(unix.SIGTERM)
 )
 
 // options are the flags.
@@ -89,6 +92,7 @@ func run() int {
 	}); {
 	case errors.Is(err, balloon.ErrTerminated):
 		events.Emit("terminated", 0)
+		return exitTerminated
 	case err != nil:
 		events.Error(err)
 		return fail(err, exitError)

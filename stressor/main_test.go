@@ -34,8 +34,8 @@ func TestSignalsAndExitCodes(t *testing.T) {
 	}
 	s.signal(syscall.SIGTERM)
 	s.await("terminated")
-	if code := s.exitCode(); code != 0 {
-		t.Errorf("exit code %d after SIGTERM, want 0", code)
+	if code := s.exitCode(); code != exitTerminated {
+		t.Errorf("exit code %d after SIGTERM, want %d", code, exitTerminated)
 	}
 	for _, tt := range []struct {
 		code   int
@@ -83,7 +83,7 @@ func TestLiveCommands(t *testing.T) {
 		t.Errorf("error %q", e.Message)
 	}
 	s.signal(syscall.SIGTERM)
-	if code := s.exitCode(); code != 0 {
+	if code := s.exitCode(); code != exitTerminated {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -122,7 +122,7 @@ func TestAfterRestart(t *testing.T) {
 			}
 		}
 		second.signal(syscall.SIGTERM)
-		if code := second.exitCode(); code != 0 {
+		if code := second.exitCode(); code != exitTerminated {
 			t.Errorf("%s: exit code %d", mode, code)
 		}
 	}

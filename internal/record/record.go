@@ -170,16 +170,24 @@ type Source struct {
 
 // Pod is a pod as its runtime tells.
 type Pod struct {
-	Name       string      `json:"name"`
-	Workload   string      `json:"workload"`
-	UID        string      `json:"uid"`
-	Node       string      `json:"node"`
-	QoSClass   string      `json:"qosClass"`
-	Phase      string      `json:"phase"`
-	Reason     string      `json:"reason,omitempty"`
-	Message    string      `json:"message,omitempty"`
+	Name     string `json:"name"`
+	Workload string `json:"workload"`
+	UID      string `json:"uid"`
+	Node     string `json:"node"`
+	QoSClass string `json:"qosClass"`
+	Phase    string `json:"phase"`
+	Reason   string `json:"reason,omitempty"`
+	Message  string `json:"message,omitempty"`
+	// Terminated is the message of the condition DisruptionTarget whose reason
+	// is TerminationByKubelet: the kubelet's word that it ended the pod.
+	Terminated string      `json:"terminationByKubelet,omitempty"`
 	Containers []Container `json:"containers"`
 }
+
+// Evicted reports whether the kubelet evicted the pod. Reason Evicted comes with
+// phase Failed, and is missing where each container answered SIGTERM with exit
+// code 0: then the pod ends as Succeeded (kubernetes/kubernetes#120182).
+func (p Pod) Evicted() bool { return p.Reason == "Evicted" || p.Terminated != "" }
 
 // Container is the state of a container.
 type Container struct {

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,8 +47,8 @@ func (r *runner) observe(ctx context.Context) error {
 				r.tell("observe", "%s: %s, exit code %d, restarts %d, %s", p.Name, c.Ended.Reason, c.Ended.ExitCode, c.RestartCount, state(p, c))
 			}
 		}
-		if p.Reason == "Evicted" {
-			r.tell("observe", "%s: evicted: %s", p.Name, p.Message)
+		if p.Evicted() {
+			r.tell("observe", "%s: evicted: %s", p.Name, cmp.Or(p.Message, p.Terminated))
 		}
 	}
 	return r.readScores(ctx, restarted, back)

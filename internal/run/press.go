@@ -313,7 +313,7 @@ func (r *runner) evictionsReached(ctx context.Context) (bool, error) {
 	}
 	evicted := 0
 	for _, p := range pods {
-		if p.Reason == "Evicted" {
+		if p.Evicted() {
 			evicted++
 		}
 	}

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -198,7 +199,7 @@ func failed(r *record.Record) (record.Claim, bool) {
 				return claim(Failed, record.Fail, "pod %s is gone", before.Name), true
 			case after.Phase != "Failed":
 				return claim(Failed, record.Fail, "pod %s is %s, not Failed", after.Name, after.Phase), true
-			case after.Reason == "Evicted":
+			case after.Evicted():
 				return claim(Failed, record.Fail, "pod %s was evicted, not killed", after.Name), true
 			}
 			for i, c := range after.Containers {
@@ -226,9 +227,9 @@ func evicted(r *record.Record) (record.Claim, bool) {
 	var got []string
 	c := claim(Evicted, record.Pass, "evicted under MemoryPressure, and the kernel killed nobody: %s", strings.Join(want, ", "))
 	for _, p := range r.After {
-		if p.Reason == "Evicted" && !slices.Contains(got, p.Workload) {
+		if p.Evicted() && !slices.Contains(got, p.Workload) {
 			got = append(got, p.Workload)
-			c.Evidence = append(c.Evidence, p.Name+": "+p.Message)
+			c.Evidence = append(c.Evidence, p.Name+": "+cmp.Or(p.Message, p.Terminated))
 		}
 	}
 	switch {

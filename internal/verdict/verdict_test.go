@@ -167,6 +167,12 @@ func TestEvicted(t *testing.T) {
 	if c := evict(func(*record.Record) {}); c.Verdict != record.Pass {
 		t.Errorf("good eviction: %s: %s", c.Verdict, c.Sentence)
 	}
+	if c := evict(func(r *record.Record) {
+		r.After[0].Phase, r.After[0].Reason = "Succeeded", ""
+		r.After[0].Terminated = "The node was low on resource: memory."
+	}); c.Verdict != record.Pass {
+		t.Errorf("evicted, and answered with exit code 0: %s: %s", c.Verdict, c.Sentence)
+	}
 	for name, change := range map[string]func(*record.Record){
 		"nobody evicted":    func(r *record.Record) { r.After[0].Reason = "" },
 		"wrong pod":         func(r *record.Record) { r.After[0].Reason, r.After[1].Reason = "", "Evicted" },

@@ -160,6 +160,11 @@ func podRecord(p *corev1.Pod) record.Pod {
 		Name: p.Name, Workload: p.Labels[workloadLabel], UID: string(p.UID), Node: p.Spec.NodeName,
 		QoSClass: string(p.Status.QOSClass), Phase: string(p.Status.Phase), Reason: p.Status.Reason, Message: p.Status.Message,
 	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.DisruptionTarget && c.Reason == corev1.PodReasonTerminationByKubelet && c.Status == corev1.ConditionTrue {
+			pod.Terminated = c.Message
+		}
+	}
 	for _, s := range p.Status.ContainerStatuses {
 		c := record.Container{Name: s.Name, ID: s.ContainerID, RestartCount: int(s.RestartCount), Running: s.State.Running != nil}
 		ended := s.State.Terminated
