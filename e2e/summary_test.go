@@ -70,6 +70,9 @@ func verdictOf(spec types.SpecReport) verdictEntry {
 		if own, ok := entry.GetRawValue().(verdictEntry); ok {
 			return own
 		}
+		if entry.Name == "scenario" {
+			v.Scenario = entry.StringRepresentation() // all there is if the run could not be finished
+		}
 		if entry.Name == "verdict" && json.Unmarshal([]byte(entry.Value.AsJSON), &v) == nil {
 			return v
 		}

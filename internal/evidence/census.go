@@ -112,10 +112,12 @@ func (c *Census) round(first bool) error {
 		if m, ok := c.members[pid]; ok && m.Cgroup == path && m.Alive {
 			continue
 		}
-		m := Member{PID: pid, Cgroup: path, Alive: true}
+		// One that has ended since it was listed is no longer alive: without its
+		// start it would pass for the oldest of all.
+		m := Member{PID: pid, Cgroup: path}
 		if proc, err := procfs.NewProc(pid); err == nil {
 			if stat, err := proc.Stat(); err == nil {
-				m.Parent, m.Started = stat.PPID, stat.Starttime
+				m.Parent, m.Started, m.Alive = stat.PPID, stat.Starttime, true
 			}
 		}
 		c.members[pid] = m
