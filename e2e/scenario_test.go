@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,14 +68,23 @@ func play(ctx SpecContext, s *scenarios.Scenario) {
 	story := report.NewStory(GinkgoWriter)
 	story.Begin(s)
 	step := ""
-	r, err := run.Run(ctx, cluster.Lab(node), s, run.Options{Host: facts.Record(), Observe: func(e record.Event) {
-		if e.Step != step {
-			step = e.Step
-			By(step)
-		}
-		story.Event(e)
-	}})
-	DeferCleanup(diagnose, s, node)
+	var objects []byte
+	var objectsErr error
+	r, err := run.Run(ctx, cluster.Lab(node), s, run.Options{
+		Host: facts.Record(),
+		Observe: func(e record.Event) {
+			if e.Step != step {
+				step = e.Step
+				By(step)
+			}
+			story.Event(e)
+		},
+		BeforeClose: func(ctx context.Context) { objects, objectsErr = cluster.Describe(ctx, node) },
+	})
+	DeferCleanup(diagnose, s, node, objects)
+	if objectsErr != nil {
+		AddReportEntry("incomplete objects", objectsErr.Error())
+	}
 	Expect(writeRecord(r)).To(Succeed())
 	Expect(err).NotTo(HaveOccurred(), "the run could be finished")
 	story.End(r)
@@ -137,13 +147,15 @@ func writeRecord(r *record.Record) error {
 	return errors.Join(r.Write(f), f.Close())
 }
 
-// diagnose keeps what explains a failure: the nodes' logs and the kernel's.
-func diagnose(ctx SpecContext, s *scenarios.Scenario, node string) {
+// diagnose keeps what explains a failure: the pods and events of the node as
+// they were at the end, the nodes' logs and the kernel's.
+func diagnose(ctx SpecContext, s *scenarios.Scenario, node string, objects []byte) {
 	if !CurrentSpecReport().Failed() {
 		return
 	}
 	dir := filepath.Join(artifacts, "failed", s.Metadata.Name)
 	Expect(os.MkdirAll(dir, 0o755)).To(Succeed())
+	Expect(os.WriteFile(filepath.Join(dir, "objects.yaml"), objects, 0o644)).To(Succeed())
 	if err := cluster.CollectLogs(filepath.Join(dir, "kind")); err != nil {
 		AddReportEntry("incomplete logs", err.Error()) // an image without crictl lacks some
 	}

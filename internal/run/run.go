@@ -64,6 +64,9 @@ type Options struct {
 	Host record.Host
 	// Observe is called with every line of the story, in order.
 	Observe func(record.Event)
+	// BeforeClose is called while the workloads still exist, after a failure,
+	// too. Nil does nothing.
+	BeforeClose func(context.Context)
 }
 
 // ErrUnsafe says that the pressure would endanger the machine.
@@ -133,6 +136,9 @@ func (r *runner) run(ctx context.Context) (err error) {
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
+		if r.opts.BeforeClose != nil {
+			r.opts.BeforeClose(ctx)
+		}
 		err = errors.Join(err, r.node.Close(ctx))
 	}()
 	r.record.Node = r.node.Facts()

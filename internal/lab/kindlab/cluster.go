@@ -4,6 +4,7 @@
 package kindlab
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -24,6 +25,7 @@ import (
 	"sigs.k8s.io/kind/pkg/cluster"
 	"sigs.k8s.io/kind/pkg/cluster/nodes"
 	kindlog "sigs.k8s.io/kind/pkg/log"
+	"sigs.k8s.io/yaml"
 
 	"github.com/oomlab/oomlab"
 	"github.com/oomlab/oomlab/internal/cache"
@@ -274,6 +276,29 @@ func (c *Cluster) CollectLogs(dir string) error {
 		return fmt.Errorf("collect logs of cluster %s: %w", c.Name, err)
 	}
 	return nil
+}
+
+// Describe returns the objects of a worker's namespace, pods and events, as
+// YAML documents.
+func (c *Cluster) Describe(ctx context.Context, worker string) ([]byte, error) {
+	pods, err := c.Client.CoreV1().Pods(worker).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list pods of %s: %w", worker, err)
+	}
+	events, err := c.Client.CoreV1().Events(worker).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list events of %s: %w", worker, err)
+	}
+	var all bytes.Buffer
+	for _, list := range []any{pods, events} {
+		text, err := yaml.Marshal(list)
+		if err != nil {
+			return nil, fmt.Errorf("describe %s: %w", worker, err)
+		}
+		all.WriteString("---\n")
+		all.Write(text)
+	}
+	return all.Bytes(), nil
 }
 
 // Delete removes the cluster and what is kept of it on this machine.
