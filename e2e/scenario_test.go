@@ -86,6 +86,9 @@ func play(ctx SpecContext, s *scenarios.Scenario) {
 		AddReportEntry("incomplete objects", objectsErr.Error())
 	}
 	Expect(writeRecord(r)).To(Succeed())
+	if err != nil {
+		AddReportEntry("why", err.Error(), ReportEntryVisibilityNever)
+	}
 	Expect(err).NotTo(HaveOccurred(), "the run could be finished")
 	story.End(r)
 	AddReportEntry("verdict", verdictEntry{r.Scenario.Metadata.Name, r.Verdict, r.Claims, len(r.Findings)}, ReportEntryVisibilityNever)
@@ -97,6 +100,9 @@ func play(ctx SpecContext, s *scenarios.Scenario) {
 	if s.Control != nil {
 		Expect(failures(r)).To(ContainElement(HavePrefix(s.Control.Claim+":")), "the control's claim must fail, or it proves nothing")
 	} else {
+		for _, line := range failures(r) {
+			AddReportEntry("why", line, ReportEntryVisibilityNever)
+		}
 		Expect(failures(r)).To(BeEmpty(), "every claim passes or is unsupported with proof")
 		Expect(r.Verdict).To(Equal(record.Pass))
 		Expect(passes(r)).To(BeNumerically(">", 0), "a claim passed by the kernel's evidence")

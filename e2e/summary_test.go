@@ -44,6 +44,11 @@ var _ = ReportAfterSuite("summary", func(suite Report) {
 		}
 		v := verdictOf(spec)
 		fmt.Fprintf(&b, "%-8s %5.1fs  %-24s %s\n", spec.State, spec.RunTime.Seconds(), v.Scenario, spec.LeafNodeText)
+		if spec.Failed() {
+			for _, line := range why(spec) {
+				fmt.Fprintf(&b, "    %s\n", line)
+			}
+		}
 		findings += v.Findings
 		for _, c := range v.Claims {
 			if c.Verdict == record.Unsupported {
@@ -61,6 +66,21 @@ var _ = ReportAfterSuite("summary", func(suite Report) {
 		Fail("write the summary: " + err.Error())
 	}
 })
+
+// why returns the reasons of a failure, a line each.
+func why(spec types.SpecReport) []string {
+	var lines []string
+	for _, entry := range spec.ReportEntries {
+		if entry.Name == "why" {
+			lines = append(lines, strings.ReplaceAll(entry.StringRepresentation(), "\n", "; "))
+		}
+	}
+	if lines == nil {
+		message, _, _ := strings.Cut(spec.FailureMessage(), "\n")
+		lines = append(lines, message)
+	}
+	return lines
+}
 
 // verdictOf reads the report entry of a scenario. What another process reports
 // has been through JSON.
