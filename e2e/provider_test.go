@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
@@ -94,7 +95,13 @@ func (p *provider) ExportLogs(_ context.Context, dest string) error {
 	return p.cluster.CollectLogs(dest)
 }
 
-func (p *provider) Destroy(ctx context.Context) error { return p.cluster.Delete(ctx) }
+// Destroy removes the cluster. One that could not be made has removed itself.
+func (p *provider) Destroy(ctx context.Context) error {
+	if p.cluster == nil {
+		return nil
+	}
+	return p.cluster.Delete(ctx)
+}
 
 func (p *provider) KubernetesRestConfig() *rest.Config { return p.cluster.REST }
 
@@ -104,7 +111,7 @@ func (p *provider) WaitForControlPlane(ctx context.Context, client klient.Client
 	for _, component := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
 		pod := &corev1.Pod{}
 		pod.Name, pod.Namespace = component+"-"+p.name+"-control-plane", "kube-system"
-		if err := wait.For(conditions.New(r).PodReady(pod), wait.WithContext(ctx)); err != nil {
+		if err := wait.For(conditions.New(r).PodReady(pod), wait.WithContext(ctx), wait.WithImmediate(), wait.WithInterval(250*time.Millisecond)); err != nil {
 			return fmt.Errorf("wait for %s: %w", component, err)
 		}
 	}

@@ -49,17 +49,16 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	facts, err := host.Read()
 	Expect(err).NotTo(HaveOccurred())
 	provider := newProvider(facts, GinkgoWriter)
-	// The provider outlives this node: the context that holds it is not ctx.
-	env, err := envfuncs.CreateClusterWithConfig(provider, kindlab.NewName(), filepath.Join("..", "kind-config.yaml"))(ctx, envconf.New())
-	Expect(err).NotTo(HaveOccurred())
+	// Before it is made: an interrupt may come at any moment from here on.
 	DeferCleanup(func(ctx SpecContext) {
 		if os.Getenv("KEEP") != "" {
 			say("kept the cluster: export KUBECONFIG=%s; bin/oomlab clean removes it", provider.GetKubeconfig())
 			return
 		}
-		_, err := envfuncs.DestroyCluster(provider.name)(context.WithoutCancel(env), envconf.New())
-		Expect(err).NotTo(HaveOccurred())
+		Expect(provider.Destroy(ctx)).To(Succeed())
 	}, NodeTimeout(downTimeout))
+	_, err = envfuncs.CreateClusterWithConfig(provider, kindlab.NewName(), filepath.Join("..", "kind-config.yaml"))(ctx, envconf.New())
+	Expect(err).NotTo(HaveOccurred())
 	data, err := json.Marshal(provider.name)
 	Expect(err).NotTo(HaveOccurred())
 	return data
