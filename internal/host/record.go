@@ -6,6 +6,6 @@ import "github.com/oomlab/oomlab/internal/record"
 func (f Facts) Record() record.Host {
 	return record.Host{
 		Kernel: f.Kernel, CPUs: f.CPUs, MemTotal: f.MemTotal, SwapTotal: f.SwapTotal, CgroupVersion: f.CgroupVersion,
-		THP: f.THP, LRUGen: f.LRUGen, LowestAdj: f.LowestAdj, LowestAdjProof: f.lowerAdjProof(),
+		HugePages: f.HugePages, THP: f.THP, LRUGen: f.LRUGen, LowestAdj: f.LowestAdj, LowestAdjProof: f.lowerAdjProof(),
 	}
 }

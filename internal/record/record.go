@@ -6,6 +6,7 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -19,7 +20,10 @@ import (
 
 // Schema is the version of the format. It changes when a reader of the old one
 // would misunderstand the new one.
-const Schema = "oomlab.dev/record/v1"
+const Schema = Family + "v1"
+
+// Family begins the schema of every run record, of whatever version.
+const Family = "oomlab.dev/record/"
 
 // Record is one run of one scenario.
 type Record struct {
@@ -30,7 +34,11 @@ type Record struct {
 	Host           Host                `json:"host"`
 	Node           Node                `json:"node"`
 	Scenario       *scenarios.Scenario `json:"scenario"`
+	// Error is why the run could not be finished. It then proves nothing.
+	Error string `json:"error,omitempty"`
 
+	// Limits are the memory cgroups of the pods, by formula and as found.
+	Limits []Limit `json:"limits,omitempty"`
 	// Scores compares oom_score_adj and oom_score with the formulas.
 	Scores []Score `json:"scores"`
 	// Snapshot is every process of the node right before the pressure.
@@ -65,6 +73,8 @@ type Host struct {
 	CgroupVersion int       `json:"cgroupVersion"`
 	THP           string    `json:"transparentHugepage,omitempty"`
 	LRUGen        string    `json:"lruGen,omitempty"`
+	// HugePages is what is set aside for huge pages; pods can't have it.
+	HugePages mem.Bytes `json:"hugePagesBytes,omitempty"`
 	// LowestAdj is the lowest oom_score_adj that a process may be given here:
 	// -1000, or what the missing CAP_SYS_RESOURCE leaves.
 	LowestAdj int `json:"lowestOOMScoreAdj"`
@@ -80,6 +90,13 @@ type Node struct {
 	Cgroup   string            `json:"cgroup"`
 	Kubepods string            `json:"kubepods"`
 	Versions map[string]string `json:"versions,omitempty"` // kubelet, containerd, runc, kind, engine
+	// Kubelet is the kubelet that the formulas are those of: in the cgroup lab
+	// there is no other.
+	Kubelet *qos.Node `json:"kubelet,omitempty"`
+	// Settings are the fields of KubeletConfiguration that bear on memory, as
+	// the kubelet itself says that it runs with them; a path of keys to a
+	// value, such as evictionHard.memory.available. Nil: nobody was asked.
+	Settings map[string]string `json:"kubeletSettings,omitempty"`
 	// NoKubelet says why nobody restarts and evicts here, where nobody does.
 	NoKubelet string `json:"noKubelet,omitempty"`
 }
@@ -106,6 +123,16 @@ func (o Owner) String() string {
 		return o.Pod
 	}
 	return "the " + string(o.Level) + " cgroup"
+}
+
+// Limit is what bounds a memory cgroup and protects it, by formula and as
+// found: two facts. Absent is the kernel's default.
+type Limit struct {
+	Owner Owner `json:"owner"`
+	// QoSClass is that of the pods below; empty for kubepods.
+	QoSClass string     `json:"qosClass,omitempty"`
+	Formula  qos.Limits `json:"byFormula"`
+	Observed qos.Limits `json:"observed"`
 }
 
 // Score is one process's scores, by formula and as observed: two facts.
@@ -195,7 +222,8 @@ type Container struct {
 	ID           string       `json:"id"`
 	RestartCount int          `json:"restartCount"`
 	Running      bool         `json:"running"`
-	Ended        *Termination `json:"ended,omitempty"` // the last time it ended
+	Since        *time.Time   `json:"runningSince,omitempty"` // where the runtime tells
+	Ended        *Termination `json:"ended,omitempty"`        // the last time it ended
 }
 
 // Termination says how a container ended. Its times have a resolution of one
@@ -268,6 +296,9 @@ func Read(rd io.Reader) (*Record, error) {
 	}
 	if r.Schema != Schema {
 		return nil, fmt.Errorf("read run record: schema %q: this oomlab reads %s", r.Schema, Schema)
+	}
+	if r.Scenario == nil {
+		return nil, errors.New("read run record: it has no scenario")
 	}
 	return r, nil
 }

@@ -86,6 +86,7 @@ func Run(ctx context.Context, lab Lab, s *scenarios.Scenario, opts Options) (*re
 	err := r.run(ctx)
 	r.record.ElapsedSeconds = time.Since(r.record.Started).Seconds()
 	if err != nil {
+		r.record.Error = err.Error()
 		return r.record, fmt.Errorf("run %s in the %s lab: %w", s.Metadata.Name, lab.Name(), err)
 	}
 	r.record.Claims, r.record.Verdict = verdict.Judge(r.record)
@@ -141,7 +142,9 @@ func (r *runner) run(ctx context.Context) (err error) {
 		}
 		err = errors.Join(err, r.node.Close(ctx))
 	}()
+	kubelet := r.node.Kubelet()
 	r.record.Node = r.node.Facts()
+	r.record.Node.Kubelet = &kubelet
 	// The evidence is collected from before anything could go wrong.
 	if r.recorder, err = r.hierarchy.Record(context.WithoutCancel(ctx), r.record.Node.Cgroup, r.node.Owner); err != nil {
 		return err

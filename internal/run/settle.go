@@ -26,6 +26,9 @@ func (r *runner) settle(ctx context.Context) (err error) {
 		return fmt.Errorf("read the node's daemons: %w", err)
 	}
 	r.tell("settle", "%d pods hold what they should", len(r.record.Before))
+	if r.record.Limits, err = r.readLimits(); err != nil {
+		return err
+	}
 	return r.readScores(ctx, settled, r.record.Before)
 }
 

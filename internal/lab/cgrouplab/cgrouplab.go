@@ -64,8 +64,8 @@ func (l *Lab) Prepare(_ context.Context, s *scenarios.Scenario) (run.Node, error
 		lab: l, scenario: s, owners: map[string]record.Owner{},
 		config: qos.Node{
 			Version: l.kubelet, Capacity: s.Node.Memory.Bytes, SystemReserved: s.Node.Reservation(),
-			CgroupVersion: l.hierarchy.Version,
-			Layout:        qos.Layout{Driver: qos.Cgroupfs, Prefix: "/" + name},
+			CgroupVersion: l.hierarchy.Version, SingleProcessOOMKill: s.Node.Kubelet.SingleProcessOOMKill,
+			Layout: qos.Layout{Driver: qos.Cgroupfs, Prefix: "/" + name},
 		},
 	}
 	if err := n.makeCgroups(); err != nil {

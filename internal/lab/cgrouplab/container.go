@@ -35,6 +35,8 @@ type container struct {
 	cmd   *exec.Cmd
 	ready chan error // receives one value: nil, or why the balloon doesn't hold
 
+	since time.Time
+
 	mu    sync.Mutex
 	ended *record.Termination
 	done  chan struct{}
@@ -73,7 +75,7 @@ func (c *container) start(l *Lab) error {
 	if err != nil {
 		return fmt.Errorf("pipe its events: %w", err)
 	}
-	started := time.Now()
+	c.since = time.Now()
 	if err := startInCgroup(c.cmd, l.hierarchy, c.cgroup); err != nil {
 		return err
 	}
@@ -81,7 +83,7 @@ func (c *container) start(l *Lab) error {
 	if err := setScore(c.cmd.Process.Pid, c.adj); err != nil {
 		return errors.Join(err, c.kill())
 	}
-	go c.follow(stdout, started)
+	go c.follow(stdout)
 	return nil
 }
 
@@ -124,7 +126,7 @@ func setScore(pid, adj int) error {
 }
 
 // follow reads the stressor's events until it ends, and notes how it ended.
-func (c *container) follow(stdout io.Reader, started time.Time) {
+func (c *container) follow(stdout io.Reader) {
 	defer close(c.done)
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		var event struct{ Event, Message string }
@@ -140,7 +142,7 @@ func (c *container) follow(stdout io.Reader, started time.Time) {
 	}
 	err := c.cmd.Wait()
 	c.tellReady(fmt.Errorf("ended before it held: %w", err))
-	end := &record.Termination{Reason: "Completed", Started: started, Finished: time.Now()}
+	end := &record.Termination{Reason: "Completed", Started: c.since, Finished: time.Now()}
 	status, _ := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	switch {
 	case status.Signaled():

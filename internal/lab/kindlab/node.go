@@ -92,8 +92,17 @@ func (n *node) describe(ctx context.Context) error {
 		CgroupVersion: n.cluster.facts.CgroupVersion, Layout: qos.Layout{Root: "/kubelet", Prefix: cgroup},
 		SingleProcessOOMKill: n.scenario.Node.Kubelet.SingleProcessOOMKill,
 	}
+	configz, err := n.cluster.configz(ctx, n.worker)
+	if err != nil {
+		return err
+	}
+	settings, err := parseSettings(configz)
+	if err != nil {
+		return err
+	}
 	n.facts = record.Node{
-		Name: n.worker, Capacity: n.config.Capacity, Cgroup: cgroup, Kubepods: n.config.Kubepods(),
+		Settings: settings,
+		Name:     n.worker, Capacity: n.config.Capacity, Cgroup: cgroup, Kubepods: n.config.Kubepods(),
 		Versions: map[string]string{
 			"kubelet": info.KubeletVersion, "containerd": strings.TrimPrefix(info.ContainerRuntimeVersion, "containerd://"),
 			"engine": n.cluster.engine.Name + " " + n.cluster.engine.Version, "os": info.OSImage,

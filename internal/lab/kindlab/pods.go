@@ -167,6 +167,9 @@ func podRecord(p *corev1.Pod) record.Pod {
 	}
 	for _, s := range p.Status.ContainerStatuses {
 		c := record.Container{Name: s.Name, ID: s.ContainerID, RestartCount: int(s.RestartCount), Running: s.State.Running != nil}
+		if s.State.Running != nil {
+			c.Since = &s.State.Running.StartedAt.Time
+		}
 		ended := s.State.Terminated
 		if ended == nil {
 			ended = s.LastTerminationState.Terminated

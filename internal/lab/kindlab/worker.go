@@ -194,12 +194,11 @@ func (c *Cluster) waitConfigured(ctx context.Context, worker string, n scenarios
 	return nil
 }
 
-// wrongThresholds asks the running kubelet, through the API server's proxy, for
-// the configuration that it runs with.
+// wrongThresholds says which threshold the running kubelet does not have.
 func (c *Cluster) wrongThresholds(ctx context.Context, worker string, n scenarios.Node) (string, error) {
-	raw, err := c.Client.CoreV1().RESTClient().Get().Resource("nodes").Name(worker).SubResource("proxy").Suffix("configz").DoRaw(ctx)
+	raw, err := c.configz(ctx, worker)
 	if err != nil {
-		return "", fmt.Errorf("ask the kubelet for its configuration: %w", err)
+		return "", err
 	}
 	var configz struct {
 		KubeletConfig struct {
