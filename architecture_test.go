@@ -15,7 +15,7 @@ const module = "github.com/oomlab/oomlab/"
 // tested, fuzzed and trusted anywhere.
 var pure = []string{
 	"internal/mem", "internal/qos", "internal/oom", "internal/eviction", "internal/oomreport",
-	"internal/record", "internal/verdict", "internal/forecast", "scenarios", "stressor/balloon/plan",
+	"internal/record", "internal/verdict", "internal/forecast", "internal/compare", "scenarios", "stressor/balloon/plan",
 }
 
 func TestPurePackagesImportNothingOfTheWorld(t *testing.T) {

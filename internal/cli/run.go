@@ -134,12 +134,7 @@ func newShow() *cobra.Command {
 	return &cobra.Command{
 		Use: "show RECORD", Short: "Retell a run from its record", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			f, err := os.Open(args[0])
-			if err != nil {
-				return fmt.Errorf("open run record: %w", err)
-			}
-			defer f.Close()
-			r, err := record.Read(f)
+			r, err := loadRecord(args[0])
 			if err != nil {
 				return err
 			}
