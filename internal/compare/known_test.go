@@ -22,7 +22,7 @@ func do(edits ...edit) edit {
 }
 
 func kernel(release string) edit { return func(r *record.Record) { r.Host.Kernel = release } }
-func cgroupVersion(v int) edit   { return func(r *record.Record) { r.Host.CgroupVersion = v } }
+func onV1(r *record.Record)      { r.Host.CgroupVersion = 1 }
 func lowest(adj int) edit        { return func(r *record.Record) { r.Host.LowestAdj = adj } }
 func program(name, version string) edit {
 	return func(r *record.Record) { r.Node.Versions[name] = version }
@@ -89,13 +89,13 @@ var knownCases = []struct {
 	{"rss-per-cpu", kernel("6.1.170"), do(kernel("6.12.0"), undetermined, swapVictims), "victims", func(r *record.Record) { r.Forecast = made().Forecast }},
 	{"rss-exact", do(kernel("6.18.44"), undetermined), do(kernel("7.2.0"), swapVictims), "victims", func(r *record.Record) { r.Forecast = made().Forecast }},
 	{"report-columns", kernel("6.1.170"), do(kernel("6.12.0"), func(r *record.Record) { r.Kills[0].Report.Columns = append(r.Kills[0].Report.Columns, "rss_anon") }), "kernel report of columns of the task table", kernel("6.12.0")},
-	{"group-kill", do(program("kubelet", "v1.27.16"), limit(func(l *qos.Limits) { l.OOMGroup = false })), program("kubelet", "v1.28.0"), "limit of b memory.oom.group", cgroupVersion(1)},
+	{"group-kill", do(program("kubelet", "v1.27.16"), limit(func(l *qos.Limits) { l.OOMGroup = false })), program("kubelet", "v1.28.0"), "limit of b memory.oom.group", onV1},
 	{"swap-off-by-default", program("kubelet", "v1.27.16"), do(program("kubelet", "v1.28.0"), limit(func(l *qos.Limits) { l.Swap = mem.LimitOf(0) })), "limit of b memory.swap.max", notByFormula},
 	{"eviction-grace", do(program("kubelet", "v1.30.0"), evicted, func(r *record.Record) {
 		r.After[2].Containers[0].Ended.Finished = r.Started.Add(60e9)
 	}), do(program("kubelet", "v1.31.0"), evicted), "time of eviction of c", program("kubelet", "v1.31.0")},
 	{"sidecar-score", do(program("kubelet", "v1.31.0"), twoContainers(500)), do(program("kubelet", "v1.32.0"), twoContainers(400)), "oom_score_adj of b/side", func(r *record.Record) { r.Scores[1].Formula = 3 }},
-	{"cgroup-v1-refused", do(program("kubelet", "v1.34.2"), cgroupVersion(1)), do(program("kubelet", "v1.35.3"), cgroupVersion(1), func(r *record.Record) { r.Error = "kubelet: cgroup v1 is not supported" }), "run", func(r *record.Record) {
+	{"cgroup-v1-refused", do(program("kubelet", "v1.34.2"), onV1), do(program("kubelet", "v1.35.3"), onV1, func(r *record.Record) { r.Error = "kubelet: cgroup v1 is not supported" }), "run", func(r *record.Record) {
 		if r.Error != "" {
 			r.Error = "no space left on device"
 		}
@@ -124,7 +124,7 @@ var knownCases = []struct {
 		r.Scenario.Node.Kubelet.FeatureGates = map[string]bool{"MemoryQoS": true}
 	}), "limit of b memory.high", func(r *record.Record) { r.Scenario.Node.Kubelet.FeatureGates = nil }},
 	{"lowest-score", nil, do(lowest(0), func(r *record.Record) { r.Scores[2].Observed = 0 }), "oom_score_adj of c", lowest(0)},
-	{"cgroup-version", nil, do(cgroupVersion(1), limit(func(l *qos.Limits) { l.OOMGroup = false })), "limit of b memory.oom.group", cgroupVersion(1)},
+	{"cgroup-version", nil, do(onV1, limit(func(l *qos.Limits) { l.OOMGroup = false })), "limit of b memory.oom.group", onV1},
 	{"size-of-machine", nil, func(r *record.Record) { r.Host.MemTotal /= 2; r.Scores[0].OOMScore *= 2 }, "oom_score of a", func(r *record.Record) { r.Host.MemTotal = 1 }},
 	{"huge-pages-transparent", nil, func(r *record.Record) { r.Host.THP = "always"; r.Kills[0].Freed *= 2 }, "memory held of a", func(r *record.Record) { r.Host.THP = "never" }},
 	{"expectation", nil, func(r *record.Record) { r.Scenario.Expect.Killed = []string{"b"}; r.Claims[1].Verdict = record.Fail }, "claim of killed", func(r *record.Record) { r.Scenario.Expect.Killed = nil }},
