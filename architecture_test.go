@@ -14,8 +14,18 @@ const module = "github.com/oomlab/oomlab/"
 // pure packages compute and know nothing of the world: what they say can be
 // tested, fuzzed and trusted anywhere.
 var pure = []string{
-	"internal/mem", "internal/qos", "internal/oom", "internal/eviction", "internal/oomreport",
-	"internal/record", "internal/verdict", "internal/forecast", "internal/compare", "scenarios", "stressor/balloon/plan",
+	"internal/mem",
+	"internal/qos",
+	"internal/oom",
+	"internal/eviction",
+	"internal/oomreport",
+	"internal/explain",
+	"internal/record",
+	"internal/verdict",
+	"internal/forecast",
+	"internal/compare",
+	"scenarios",
+	"stressor/balloon/plan",
 }
 
 func TestPurePackagesImportNothingOfTheWorld(t *testing.T) {

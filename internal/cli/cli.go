@@ -92,6 +92,19 @@ func newRoot() *cobra.Command {
 			"  oomlab doctor                       # what this machine can do",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newPredict(), newSelfcheck(), newScenarios(), newValidate(), newShow(), newCompare(), newNodeImage(), newDoctor(), newClean(), newVersion())
+	root.AddCommand(
+		newRun(),
+		newPredict(),
+		newExplain(),
+		newSelfcheck(),
+		newScenarios(),
+		newValidate(),
+		newShow(),
+		newCompare(),
+		newNodeImage(),
+		newDoctor(),
+		newClean(),
+		newVersion(),
+	)
 	return root
 }

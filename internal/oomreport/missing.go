@@ -27,7 +27,8 @@ func missing(r *Report) []string {
 	lack(t != nil && t.Name == "", "the name of the allocating process: the line has an unknown prefix")
 	lack(t != nil && (t.GFPMask == "" || t.Order == nil || t.OOMScoreAdj == nil), "the end of the header: it is cut")
 	lack(t != nil && t.PID == 0, "the trace header: the allocating pid, its CPU and the kernel release")
-	memcg := r.Domain != "" || r.Constraint == ConstraintMemcg || r.Memory != nil
+	memcg := r.Domain != "" || r.Constraint == ConstraintMemcg || r.Memory != nil ||
+		len(r.Kills) > 0 && r.Kills[0].Message == "Memory cgroup out of memory"
 	lack(!memcg && !r.Global, "what ran out: a memory cgroup or the machine")
 	lack(memcg && r.Domain == "", "the path of the memory cgroup that ran out")
 	lack(memcg && r.Memory == nil, "usage and limit of the memory cgroup")

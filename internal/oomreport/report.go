@@ -227,8 +227,10 @@ type Victim struct {
 	Name  string  `json:"name"`
 	PID   int     `json:"pid"`
 	UID   *uint32 `json:"uid,omitempty"`
-	// Score is badness in thousandths of totalpages, before Linux 5.0.
-	Score *int `json:"score,omitempty"`
+	// Score is badness in thousandths of totalpages, before Linux 5.0; Message
+	// is what its line begins with, such as "Memory cgroup out of memory".
+	Score   *int   `json:"score,omitempty"`
+	Message string `json:"message,omitempty"`
 }
 
 // Kill is a "Killed process" line.

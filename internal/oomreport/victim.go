@@ -62,14 +62,14 @@ const maxName = 15
 
 // parseSelection reads "Kill process 1381 (name) score 1046 or sacrifice child".
 func parseSelection(s string) *Victim {
-	_, rest, _ := cutMessage(s)
+	message, rest, _ := cutMessage(s)
 	pid, ok := number[int](rest, "Kill process ")
 	name, after, ok2 := cutName(rest, ") score ")
 	score, ok3 := number[int](after, "")
 	if !ok || !ok2 {
 		return nil
 	}
-	v := &Victim{PID: pid, Name: name}
+	v := &Victim{PID: pid, Name: name, Message: message}
 	if ok3 {
 		v.Score = &score
 	}

@@ -15,8 +15,8 @@ const (
 	BestEffortScore = 1000
 
 	// Burstable scores stay between those of the other two classes.
-	minBurstable = 1000 + GuaranteedScore
-	maxBurstable = BestEffortScore - 1
+	BurstableScoreMin = 1000 + GuaranteedScore
+	BurstableScoreMax = BestEffortScore - 1
 )
 
 // OOMScoreAdj returns the oom_score_adj, -997 to 1000, that the node's kubelet
@@ -43,9 +43,9 @@ func (n Node) OOMScoreAdj(p Pod, c Container) int {
 	credit += n.Version.unclaimedShare(p)
 	score := scoreOf(credit, n.Capacity)
 	if score == BestEffortScore {
-		return maxBurstable
+		return BurstableScoreMax
 	}
-	return max(score, minBurstable)
+	return max(score, BurstableScoreMin)
 }
 
 // scoreOf takes a thousandth off for every thousandth of the node that is
@@ -83,4 +83,19 @@ func (v Version) unclaimedShare(p Pod) mem.Bytes {
 		unclaimed = max(unclaimed, 0)
 	}
 	return unclaimed / max(containers, 1)
+}
+
+// ClassOfScore says which class of pods a kubelet gives the score to, or false
+// where it gives it to none. It is a conclusion backwards: Guaranteed stands for
+// node-critical pods as well, and any process may be given any score by others.
+func ClassOfScore(adj int) (Class, bool) {
+	switch {
+	case adj == BestEffortScore:
+		return BestEffort, true
+	case adj == GuaranteedScore:
+		return Guaranteed, true
+	case BurstableScoreMin <= adj && adj <= BurstableScoreMax:
+		return Burstable, true
+	}
+	return "", false
 }
