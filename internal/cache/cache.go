@@ -57,29 +57,41 @@ func Lock(ctx context.Context, out io.Writer, name string) (unlock func(), err e
 		return nil, err
 	}
 	path := filepath.Join(dir, strings.ReplaceAll(name, string(filepath.Separator), "-")+".lock")
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
 	for waiting := false; ; waiting = true {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { _ = file.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			_ = file.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
+		unlock, err := TryLock(path)
+		if !errors.Is(err, ErrLocked) {
+			return unlock, err
 		}
 		if !waiting {
 			_, _ = fmt.Fprintf(out, "waiting for another oomlab that works on %s\n", name)
 		}
 		select {
 		case <-ctx.Done():
-			_ = file.Close()
-			return nil, fmt.Errorf("wait for lock %s: %w", path, context.Cause(ctx))
+			return nil, fmt.Errorf("wait for the lock of %s: %w", name, context.Cause(ctx))
 		case <-time.After(lockPoll):
 		}
 	}
+}
+
+// ErrLocked says that another process, or another call, holds a lock.
+var ErrLocked = errors.New("in use by another oomlab")
+
+// TryLock locks the file at path, which it makes, or returns ErrLocked at once.
+// The lock is held until unlock is called, or nobody refers to unlock any more.
+func TryLock(path string) (unlock func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return func() { _ = file.Close() }, nil
+	}
+	_ = file.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
+		return nil, fmt.Errorf("%s is %w", path, ErrLocked)
+	}
+	return nil, fmt.Errorf("lock %s: %w", path, err)
 }
 
 // Once returns the directory elem... of the cache, and calls fill to make it

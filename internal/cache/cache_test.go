@@ -102,3 +102,20 @@ func TestLockSaysWhatItWaitsFor(t *testing.T) {
 	}
 	again()
 }
+
+func TestTryLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "in-use")
+	unlock, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TryLock(path); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second lock: %v, want %v", err, ErrLocked)
+	}
+	unlock()
+	again, err := TryLock(path)
+	if err != nil {
+		t.Fatalf("after it was given back: %v", err)
+	}
+	again()
+}

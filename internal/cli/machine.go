@@ -112,10 +112,11 @@ func engineRequirement(ctx context.Context) host.Requirement {
 }
 
 func newClean() *cobra.Command {
-	return &cobra.Command{
-		Use: "clean", Short: "Remove every cluster of oomlab's, kept or in use, and the containers and cgroups that ended runs have left", Args: cobra.NoArgs,
+	var all bool
+	c := &cobra.Command{
+		Use: "clean", Short: "Remove what ended runs have left: clusters, kept ones too, containers and cgroups", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			say := func(what string) { _, _ = fmt.Fprintf(c.OutOrStdout(), "removed %s\n", what) }
+			say := func(what string) { _, _ = fmt.Fprintln(c.OutOrStdout(), what) }
 			err := cgrouplab.Clean(say)
 			e, engineErr := engine.Find(c.Context(), engine.Options{NoInstall: true})
 			if errors.Is(engineErr, engine.ErrNone) {
@@ -123,9 +124,11 @@ func newClean() *cobra.Command {
 			} else if engineErr != nil {
 				return unfinished(errors.Join(err, engineErr))
 			}
-			return unfinished(errors.Join(err, kindlab.Clean(c.Context(), e, say)))
+			return unfinished(errors.Join(err, kindlab.Clean(c.Context(), e, all, say)))
 		},
 	}
+	c.Flags().BoolVar(&all, "all", false, "remove the clusters that a running oomlab uses, too")
+	return c
 }
 
 func newVersion() *cobra.Command {

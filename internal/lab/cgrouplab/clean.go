@@ -17,7 +17,7 @@ import (
 // Clean removes the cgroups of runs that have ended without removing them. A
 // run's cgroup is named after its process: one that still runs is left alone.
 // Its stressors died with it.
-func Clean(removed func(what string)) error {
+func Clean(say func(what string)) error {
 	h, err := evidence.FindHierarchy()
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func Clean(removed func(what string)) error {
 		for _, path := range paths {
 			errs = append(errs, os.Remove(h.Dir(path)))
 		}
-		removed("cgroup " + filepath.Join(h.Mount, e.Name()))
+		say("removed cgroup " + filepath.Join(h.Mount, e.Name()))
 	}
 	return errors.Join(errs...)
 }

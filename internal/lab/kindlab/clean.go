@@ -11,9 +11,10 @@ import (
 	"github.com/oomlab/oomlab/internal/engine"
 )
 
-// Clean removes every cluster of oomlab's, running or not, and what is kept of
-// it on this machine, and the containers of interrupted probes.
-func Clean(ctx context.Context, e *engine.Engine, removed func(what string)) error {
+// Clean removes the clusters of oomlab's that no running oomlab uses, or with
+// all every one, and what is kept of them on this machine, and the containers
+// of interrupted probes.
+func Clean(ctx context.Context, e *engine.Engine, all bool, say func(what string)) error {
 	names := map[string]bool{}
 	dir, err := cache.Dir("clusters")
 	if err != nil {
@@ -40,17 +41,27 @@ func Clean(ctx context.Context, e *engine.Engine, removed func(what string)) err
 	}
 	var errs []error
 	for name := range names {
+		free, err := lockCluster(name)
+		if errors.Is(err, cache.ErrLocked) && !all {
+			say("kept cluster " + name + ": a running oomlab uses it (--all removes it)")
+			continue
+		} else if err == nil {
+			free()
+		} else if !errors.Is(err, cache.ErrLocked) {
+			errs = append(errs, err)
+			continue
+		}
 		if err := Delete(ctx, e, name); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		removed("cluster " + name)
+		say("removed cluster " + name)
 	}
 	probes, err := e.Containers(ctx, engine.Label)
 	errs = append(errs, err)
 	for _, p := range probes {
 		errs = append(errs, e.Remove(ctx, p.ID))
-		removed("container " + p.Name)
+		say("removed container " + p.Name)
 	}
 	return errors.Join(errs...)
 }

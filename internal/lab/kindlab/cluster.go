@@ -50,6 +50,7 @@ type Cluster struct {
 	workers  []string
 	facts    host.Facts
 	stressor stressorImage
+	inUse    func() // held by who made it: see lockCluster
 }
 
 // Options say which cluster to make.
@@ -87,6 +88,10 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 	if o.Config == nil {
 		o.Config = oomlab.KindConfig
 	}
+	inUse, err := lockCluster(o.Name)
+	if err != nil {
+		return nil, err
+	}
 	config, err := clusterConfig(o.Config, o.Name, o.Image, dir, hostNeeds{
 		cgroupVersion: o.Host.CgroupVersion, restrictAdj: o.Host.LowestAdj > -1000,
 	})
@@ -102,6 +107,7 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 	if err != nil {
 		return nil, err
 	}
+	c.inUse = inUse
 	created := make(chan error, 1)
 	go func() {
 		created <- c.provider.Create(o.Name, cluster.CreateWithV1Alpha4Config(config), cluster.CreateWithKubeconfigPath(c.Kubeconfig),
@@ -127,6 +133,16 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 		return nil, err
 	}
 	return c, c.waitReady(wait)
+}
+
+// lockCluster says that this process uses a cluster, as long as it lives and
+// refers to unlock.
+func lockCluster(name string) (unlock func(), err error) {
+	dir, err := cache.Dir("clusters", name)
+	if err != nil {
+		return nil, err
+	}
+	return cache.TryLock(filepath.Join(dir, "in-use"))
 }
 
 // abandon removes what there is of a cluster while kind may still be at it: its
