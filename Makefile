@@ -30,7 +30,8 @@ e2e: build ## run the catalog on real kind clusters, bringing up what is missing
 	@mkdir -p artifacts && rm -rf artifacts/records artifacts/failed artifacts/*.xml artifacts/*.json artifacts/summary.txt
 	@$(GO) build -o bin/ginkgo github.com/onsi/ginkgo/v2/ginkgo
 	bin/oomlab node-image build $(if $(KUBERNETES),--kubernetes $(KUBERNETES)) $(if $(NODE_IMAGE),--ref $(NODE_IMAGE))
-	@OOMLAB_STRESSOR=$(CURDIR)/bin/oomlab-stressor bin/ginkgo run --tags e2e --procs $(PROCS) --timeout 60m --keep-going \
+	@test -t 1 && test -z "$$NO_COLOR" || plain=--no-color; \
+		OOMLAB_STRESSOR=$(CURDIR)/bin/oomlab-stressor bin/ginkgo run $$plain --tags e2e --procs $(PROCS) --timeout 60m --keep-going \
 		--label-filter='$(filter)' --output-dir artifacts --junit-report junit.xml --json-report ginkgo.json ./e2e; \
 		status=$$?; cat artifacts/summary.txt; exit $$status
 
