@@ -21,6 +21,7 @@ var pure = []string{
 	"internal/oomreport",
 	"internal/explain",
 	"internal/record",
+	"internal/reconcile",
 	"internal/verdict",
 	"internal/forecast",
 	"internal/compare",

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/procfs"
+
+	"github.com/oomlab/oomlab/internal/reconcile"
 )
 
 // Census knows which process is in which cgroup, and how many kills each cgroup
@@ -29,7 +31,10 @@ type Member struct {
 	Cgroup  string
 	Parent  int    // the parent's pid
 	Started uint64 // clock ticks since boot
-	Alive   bool   // it was there in the latest round
+	// Main says that it is the first of its pid namespace, or where it shares
+	// ours, that its parent is not in its cgroup: with it the container ends.
+	Main  bool
+	Alive bool // it was there in the latest round
 }
 
 // counter is a cgroup's own count of kills: when first seen, and latest.
@@ -112,25 +117,64 @@ func (c *Census) round(first bool) error {
 		if m, ok := c.members[pid]; ok && m.Cgroup == path && m.Alive {
 			continue
 		}
-		// One that has ended since it was listed is no longer alive: without its
-		// start it would pass for the oldest of all.
-		m := Member{PID: pid, Cgroup: path}
-		if proc, err := procfs.NewProc(pid); err == nil {
-			if stat, err := proc.Stat(); err == nil {
-				m.Parent, m.Started, m.Alive = stat.PPID, stat.Starttime, true
-			}
-		}
-		c.members[pid] = m
+		c.members[pid] = c.meet(pid, path)
 	}
 	return nil
 }
 
-// Find returns the process with that pid, alive or not.
+// meet reads what must be known of a process before it dies. One that has ended
+// since it was listed is no longer alive: without its start it would pass for
+// the oldest of all.
+func (c *Census) meet(pid int, cgroup string) Member {
+	m := Member{PID: pid, Cgroup: cgroup}
+	proc, err := procfs.NewProc(pid)
+	if err != nil {
+		return m
+	}
+	stat, err := proc.Stat()
+	if err != nil {
+		return m
+	}
+	status, err := proc.NewStatus()
+	if err != nil {
+		return m
+	}
+	m.Parent, m.Started, m.Alive = stat.PPID, stat.Starttime, true
+	if ids := status.NSpids; len(ids) > 1 {
+		m.Main = ids[len(ids)-1] == 1
+	} else {
+		parent, err := c.hierarchy.Of(m.Parent)
+		m.Main = err != nil || parent != cgroup
+	}
+	return m
+}
+
+// Processes returns what the census knows, dead or alive, by pid.
+func (c *Census) Processes() map[int]reconcile.Process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := make(map[int]reconcile.Process, len(c.members))
+	for pid, m := range c.members {
+		known[pid] = reconcile.Process{Cgroup: m.Cgroup, Main: m.Main}
+	}
+	return known
+}
+
+// Find returns the process with that pid, alive or not. One that lived too
+// briefly to be counted is looked up while it is dying.
 func (c *Census) Find(pid int) (Member, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m, ok := c.members[pid]
-	return m, ok
+	if m, ok := c.members[pid]; ok {
+		return m, true
+	}
+	cgroup, err := c.hierarchy.Of(pid)
+	if err != nil || !reconcile.Within(cgroup, c.root) {
+		return Member{}, false
+	}
+	m := c.meet(pid, cgroup)
+	c.members[pid] = m
+	return m, true
 }
 
 // Alive returns the processes of the latest round, oldest first.

@@ -154,11 +154,22 @@ type Score struct {
 // source that saw it.
 type Kill struct {
 	// Order is the kill's place in the kernel's sequence, from 1.
-	Order int       `json:"order"`
-	Time  time.Time `json:"time"`
-	PID   int       `json:"pid"`
-	Name  string    `json:"name"`
-	Owner Owner     `json:"owner"`
+	Order int `json:"order"`
+	// Decision counts the kernel's choices, from 1: the processes of one group
+	// kill share it.
+	Decision int `json:"decision"`
+	// Time is that of the kernel's mark, or without a trace that of its log.
+	Time time.Time `json:"time"`
+	// Marked is when the kernel chose the victim, by the trace's clock; Recorded
+	// is when this record had the kill. Either is missing where its source is.
+	Marked   *time.Time `json:"marked,omitempty"`
+	Recorded *time.Time `json:"recorded,omitempty"`
+	PID      int        `json:"pid"`
+	Name     string     `json:"name"`
+	Owner    Owner      `json:"owner"`
+	// Main says that it was the first process of its container, with which the
+	// container ends.
+	Main bool `json:"mainProcess"`
 	// OOMCgroup ran out, TaskCgroup was the victim's. Both are empty where the
 	// kernel's report was suppressed by its rate limit.
 	OOMCgroup   string    `json:"oomCgroup,omitempty"`
@@ -174,10 +185,18 @@ type Kill struct {
 	// Needless says that the memory of the victim before had not been given
 	// back yet: without this kill, that would have been enough.
 	Needless bool `json:"needless,omitempty"`
-	// Sources are the witnesses: kmsg, trace, cgroup, runtime.
+	// Sources are the witnesses: kmsg, trace, cgroup, runtime (reconcile).
 	Sources []string `json:"sources"`
 	// Report is the kernel's own, with its table.
 	Report *oomreport.Report `json:"report,omitempty"`
+}
+
+// Latency is how long after the kernel's choice this record had the kill.
+func (k Kill) Latency() (time.Duration, bool) {
+	if k.Marked == nil || k.Recorded == nil {
+		return 0, false
+	}
+	return k.Recorded.Sub(*k.Marked), true
 }
 
 // Finding is something that a reader must know and no claim is about, such as

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/oomlab/oomlab/internal/record"
-	"github.com/oomlab/oomlab/internal/verdict"
 )
 
 // restartWait bounds the wait for the kubelet to restart what was killed. The
@@ -32,9 +31,6 @@ func (r *runner) observe(ctx context.Context) error {
 		return fmt.Errorf("wait for restarts: %w", err)
 	}
 	// Out of time is no error: the claims say what did not happen.
-	for _, f := range verdict.Misreported(r.record.After, r.recorder.Seen()) {
-		r.find(f.Name, "%s", f.Text)
-	}
 	var back []record.Pod
 	for _, p := range r.record.After {
 		if d := restarts(r.record.Before, p); d > 0 && running(p) {
@@ -54,12 +50,18 @@ func (r *runner) observe(ctx context.Context) error {
 	return r.readScores(ctx, restarted, back)
 }
 
-// answered reports whether every pod that was to end or to come back has.
+// answered reports whether every container whose first process was killed has
+// ended, and every pod that was to end or to come back has.
 func (r *runner) answered(pods []record.Pod) bool {
 	if r.record.Node.NoKubelet != "" {
 		return true
 	}
 	expect := r.scenario.Expect
+	for _, k := range r.recorder.Seen() {
+		if k.Main && !ended(r.record.Before, pods, k.Owner) {
+			return false
+		}
+	}
 	for _, p := range pods {
 		for _, name := range expect.Restarted {
 			if p.Workload == name && (restarts(r.record.Before, p) == 0 || !running(p)) {
@@ -69,6 +71,19 @@ func (r *runner) answered(pods []record.Pod) bool {
 		for _, name := range expect.Failed {
 			if p.Workload == name && p.Phase != "Failed" {
 				return false
+			}
+		}
+	}
+	return true
+}
+
+// ended reports whether the runtime has noticed the end of a container. One
+// that is not there any more has ended, too.
+func ended(before, now []record.Pod, owner record.Owner) bool {
+	for _, p := range now {
+		for _, c := range p.Containers {
+			if p.Name == owner.Pod && c.Name == owner.Container {
+				return !c.Running || restarts(before, p) > 0
 			}
 		}
 	}

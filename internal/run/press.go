@@ -181,7 +181,7 @@ func (r *runner) press(ctx context.Context) error {
 	defer again.Stop()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
-	for decisions := 0; ; {
+	for needed := 0; ; {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -189,13 +189,13 @@ func (r *runner) press(ctx context.Context) error {
 			r.tell("press", "nothing more happened within %s", until.Deadline())
 			return r.signalPressers(hold)
 		case k := <-r.recorder.Killed():
-			more, err := r.afterKill(ctx, k)
+			group, err := r.afterKill(ctx, k)
 			if err != nil {
 				return err
 			}
-			decisions += 1 + more
+			needed += group
 			matched, _ := verdict.Matched(r.record, r.recorder.Seen())
-			if until.Kills > 0 && max(decisions, matched) >= until.Kills {
+			if until.Kills > 0 && max(needed, matched) >= until.Kills {
 				return nil
 			}
 			if err := r.signalPressers(goOn); err != nil {
@@ -240,11 +240,11 @@ const (
 )
 
 // afterKill holds the pressure until the victim's memory is back. It returns
-// how many more processes died by the same decision. Any other kill meanwhile
-// is needless.
-func (r *runner) afterKill(ctx context.Context, k record.Kill) (more int, err error) {
+// how many processes died by that decision; any other kill meanwhile is needless.
+func (r *runner) afterKill(ctx context.Context, k record.Kill) (group int, err error) {
+	group = 1
 	if err := r.signalPressers(hold); err != nil {
-		return 0, err
+		return group, err
 	}
 	r.tellKill(k)
 	waiting := []record.Kill{k}
@@ -253,18 +253,18 @@ func (r *runner) afterKill(ctx context.Context, k record.Kill) (more int, err er
 	for {
 		select {
 		case <-ctx.Done():
-			return more, context.Cause(ctx)
+			return group, context.Cause(ctx)
 		case <-deadline:
 			if len(waiting) > 0 {
-				r.find("victim-keeps-memory", "%s still holds memory %s after it was killed", waiting[0].Owner, uncharge)
+				r.find(record.Finding{Name: "victim-keeps-memory", Text: fmt.Sprintf("%s still holds memory %s after it was killed", waiting[0].Owner, uncharge)})
 			}
-			return more, nil
+			return group, nil
 		case <-quiet:
-			return more, nil
+			return group, nil
 		case next := <-r.recorder.Killed():
 			r.tellKill(next)
-			if next.Group {
-				more++
+			if next.Decision == k.Decision {
+				group++
 			}
 			waiting, quiet = append(waiting, next), nil
 		case <-time.After(time.Millisecond):
@@ -287,8 +287,7 @@ func (r *runner) tellKill(k record.Kill) {
 		k.Order, k.Owner, k.PID, k.OOMScoreAdj, k.Freed.Human(), where)
 }
 
-func (r *runner) find(name, format string, args ...any) {
-	f := record.Finding{Name: name, Text: fmt.Sprintf(format, args...)}
+func (r *runner) find(f record.Finding) {
 	r.record.Findings = append(r.record.Findings, f)
 	r.tell("finding", "%s: %s", f.Name, f.Text)
 }

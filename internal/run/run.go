@@ -12,6 +12,7 @@ import (
 
 	"github.com/oomlab/oomlab/internal/evidence"
 	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/reconcile"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/verdict"
 	"github.com/oomlab/oomlab/scenarios"
@@ -150,10 +151,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
-		result, stopErr := r.recorder.Stop()
-		r.record.Kills, r.record.Sources = result.Kills, result.Sources
-		r.record.Findings = append(r.record.Findings, result.Findings...)
-		err = errors.Join(err, stopErr)
+		err = errors.Join(err, r.reconcile())
 	}()
 
 	for _, step := range []func(context.Context) error{r.settle, r.predict, r.press, r.observe, r.recover} {
@@ -162,6 +160,20 @@ func (r *runner) run(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// reconcile ends the watch and puts together what everybody saw.
+func (r *runner) reconcile() error {
+	seen, sources, err := r.recorder.Stop()
+	seen.Before, seen.After = r.record.Before, r.record.After
+	runtime := record.Source{Name: reconcile.Runtime, Error: r.record.Node.NoKubelet}
+	seen.NoRuntime = runtime.Error != ""
+	result := reconcile.Reconcile(seen)
+	r.record.Kills, r.record.Sources = result.Kills, append(sources, runtime)
+	for _, f := range result.Findings {
+		r.find(f)
+	}
+	return err
 }
 
 // cause prefers the reason for which the run was cancelled to its consequence.

@@ -80,7 +80,7 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if traceErr != nil {
 		report.NoTrace = traceErr.Error()
 	} else {
-		defer func() { report.LostRecords += trace.lost; err = errors.Join(err, trace.close()) }()
+		defer func() { report.LostRecords += trace.Lost(); err = errors.Join(err, trace.Close()) }()
 	}
 	root := "/" + o.CgroupName
 	if err := makeRoot(h, root); err != nil {

@@ -1,85 +1,25 @@
 package selfcheck
 
 import (
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
-	"sync/atomic"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/oomlab/oomlab/internal/evidence"
 )
 
-// trace hears of each victim from the trace event oom:mark_victim, which is
-// fired when a process is chosen and which no rate limit withholds. It reads
-// through perf events: unlike a tracefs instance they are gone with this process.
+// trace remembers which processes the kernel has marked as victims.
 type trace struct {
-	pidAt int // where a sample has the pid
+	*evidence.Trace
 
 	mu     sync.Mutex
-	rings  []ring
 	marked map[int]bool
-	lost   uint64
 }
 
-// ring is the buffer that one CPU writes to: a page of control, then data.
-type ring struct {
-	fd   int
-	page *unix.PerfEventMmapPage
-	mmap []byte
-	data []byte
-}
-
-// ringPages holds hundreds of samples: every experiment drains it.
-const ringPages = 8
-
-func newTrace() (t *trace, err error) {
-	event, err := findEvent()
+func newTrace() (*trace, error) {
+	t, err := evidence.OpenTrace()
 	if err != nil {
 		return nil, err
 	}
-	cpus, err := os.ReadFile("/sys/devices/system/cpu/online")
-	if err != nil {
-		return nil, fmt.Errorf("list the CPUs: %w", err)
-	}
-	online, err := parseCPUs(strings.TrimSpace(string(cpus)))
-	if err != nil {
-		return nil, err
-	}
-	t = &trace{pidAt: event.pidAt, marked: map[int]bool{}}
-	for _, cpu := range online {
-		r, err := openRing(event.id, cpu)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("trace oom:mark_victim on CPU %d: %w", cpu, err), t.close())
-		}
-		t.rings = append(t.rings, r)
-	}
-	return t, nil
-}
-
-func openRing(event uint64, cpu int) (ring, error) {
-	attr := unix.PerfEventAttr{
-		Type: unix.PERF_TYPE_TRACEPOINT, Config: event, Sample: 1, Sample_type: unix.PERF_SAMPLE_RAW,
-		Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})),
-	}
-	fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
-	if err != nil {
-		return ring{}, fmt.Errorf("open the perf event: %w", err)
-	}
-	size := os.Getpagesize()
-	m, err := unix.Mmap(fd, 0, (1+ringPages)*size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return ring{}, errors.Join(fmt.Errorf("map its buffer: %w", err), unix.Close(fd))
-	}
-	return ring{fd: fd, page: (*unix.PerfEventMmapPage)(unsafe.Pointer(&m[0])), mmap: m, data: m[size:]}, nil
+	return &trace{Trace: t, marked: map[int]bool{}}, nil
 }
 
 // isMarked reports whether the process was chosen as a victim.
@@ -99,119 +39,7 @@ func (t *trace) forget(pid int) {
 }
 
 func (t *trace) drain() {
-	for _, r := range t.rings {
-		for _, record := range r.take() {
-			t.note(record)
-		}
+	for _, m := range t.Take() {
+		t.marked[m.PID] = true
 	}
-}
-
-// take returns the records that are in the buffer, without their headers' size
-// (struct perf_event_header: u32 type, u16 misc, u16 size).
-func (r ring) take() (records [][]byte) {
-	head, tail := atomic.LoadUint64(&r.page.Data_head), atomic.LoadUint64(&r.page.Data_tail)
-	at := func(i, n uint64) []byte {
-		out := make([]byte, n)
-		for k := range out {
-			out[k] = r.data[(i+uint64(k))%uint64(len(r.data))]
-		}
-		return out
-	}
-	for tail < head {
-		size := uint64(binary.NativeEndian.Uint16(at(tail+6, 2)))
-		if size < 8 || size > head-tail {
-			break // torn: never written by a kernel
-		}
-		records = append(records, at(tail, size))
-		tail += size
-	}
-	atomic.StoreUint64(&r.page.Data_tail, head)
-	return records
-}
-
-// note reads a record: a sample is u32 size and the event itself, a loss
-// u64 id, u64 number.
-func (t *trace) note(record []byte) {
-	body := record[8:]
-	switch binary.NativeEndian.Uint32(record) {
-	case unix.PERF_RECORD_SAMPLE:
-		if at := 4 + t.pidAt; len(body) >= at+4 {
-			t.marked[int(int32(binary.NativeEndian.Uint32(body[at:])))] = true
-		}
-	case unix.PERF_RECORD_LOST:
-		if len(body) >= 16 {
-			t.lost += binary.NativeEndian.Uint64(body[8:])
-		}
-	}
-}
-
-func (t *trace) close() error {
-	var errs []error
-	for _, r := range t.rings {
-		errs = append(errs, unix.Munmap(r.mmap), unix.Close(r.fd))
-	}
-	return errors.Join(errs...)
-}
-
-// event is what tracefs says about oom:mark_victim.
-type event struct {
-	id    uint64
-	pidAt int
-}
-
-// findEvent looks into a tracefs of its own.
-func findEvent() (e event, err error) {
-	err = evidence.WithTracefs(func(dir string) error {
-		files := filepath.Join(dir, "events/oom/mark_victim")
-		id, err := os.ReadFile(filepath.Join(files, "id"))
-		if err != nil {
-			return fmt.Errorf("find oom:mark_victim: %w", err)
-		}
-		format, err := os.ReadFile(filepath.Join(files, "format"))
-		if err != nil {
-			return fmt.Errorf("find oom:mark_victim: %w", err)
-		}
-		if e.id, err = strconv.ParseUint(strings.TrimSpace(string(id)), 10, 64); err != nil {
-			return fmt.Errorf("read the id of oom:mark_victim: %w", err)
-		}
-		e.pidAt, err = parseFormat(string(format))
-		return err
-	})
-	return e, err
-}
-
-// parseFormat returns the offset of "field:int pid;	offset:8;	size:4; …".
-func parseFormat(format string) (int, error) {
-	for line := range strings.Lines(format) {
-		f := strings.Split(strings.TrimSpace(line), ";")
-		if len(f) < 3 || f[0] != "field:int pid" || strings.TrimSpace(f[2]) != "size:4" {
-			continue
-		}
-		offset, ok := strings.CutPrefix(strings.TrimSpace(f[1]), "offset:")
-		if n, err := strconv.ParseUint(offset, 10, 16); ok && err == nil {
-			return int(n), nil
-		}
-	}
-	return 0, errors.New("oom:mark_victim has no int pid among its fields")
-}
-
-// parseCPUs reads a list of CPUs: "0-3,8".
-func parseCPUs(list string) ([]int, error) {
-	var cpus []int
-	for part := range strings.SplitSeq(list, ",") {
-		low, high, isRange := strings.Cut(part, "-")
-		if !isRange {
-			high = low
-		}
-		first, err := strconv.ParseUint(low, 10, 16)
-		last, err2 := strconv.ParseUint(high, 10, 16)
-		if err := errors.Join(err, err2); err != nil {
-			return nil, fmt.Errorf("list of CPUs %q: %w", list, err)
-		}
-		for cpu := first; cpu <= last; cpu++ {
-			cpus = append(cpus, int(cpu))
-		}
-	}
-	slices.Sort(cpus)
-	return cpus, nil
 }

@@ -232,5 +232,5 @@ func sources(r *record.Record) (record.Claim, bool) {
 			names = append(names, s.Name)
 		}
 	}
-	return claim(Evidence, record.Pass, "%s lost nothing and agree on %d kills", strings.Join(names, " and "), len(r.Kills)), true
+	return claim(Evidence, record.Pass, "%s lost nothing and agree on %d kills", strings.Join(names, ", "), len(r.Kills)), true
 }

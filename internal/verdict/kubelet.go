@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oomlab/oomlab/internal/reconcile"
 	"github.com/oomlab/oomlab/internal/record"
 )
 
@@ -163,24 +164,13 @@ func restartProblem(before, after record.Pod, kills []record.Kill) string {
 // killed-but-reported-Error. Without the kernel's kill it would be no OOM at all.
 func reportedError(c record.Container, pod string, kills []record.Kill) bool {
 	return c.Ended.Reason == "Error" && slices.ContainsFunc(kills, func(k record.Kill) bool {
-		return k.Owner.Pod == pod && k.Owner.Container == c.Name && slices.Contains(k.Sources, "kmsg")
+		return k.Owner.Pod == pod && k.Owner.Container == c.Name && fromKernel(k)
 	})
 }
 
-// Misreported names the kills that a runtime did not report as such.
-func Misreported(pods []record.Pod, kills []record.Kill) []record.Finding {
-	var findings []record.Finding
-	for _, p := range pods {
-		for _, c := range p.Containers {
-			if c.Ended != nil && c.Ended.ExitCode == 137 && reportedError(c, p.Name, kills) {
-				findings = append(findings, record.Finding{
-					Name: "killed-but-reported-Error",
-					Text: fmt.Sprintf("the kernel killed %s/%s, and its runtime reports Error with exit code 137", p.Name, c.Name),
-				})
-			}
-		}
-	}
-	return findings
+// fromKernel: the log or the trace has it, not just a counter.
+func fromKernel(k record.Kill) bool {
+	return slices.Contains(k.Sources, reconcile.Kmsg) || slices.Contains(k.Sources, reconcile.Trace)
 }
 
 func failed(r *record.Record) (record.Claim, bool) {

@@ -212,17 +212,3 @@ func TestFailed(t *testing.T) {
 		}
 	}
 }
-
-func TestMisreported(t *testing.T) {
-	r := good()
-	if got := Misreported(r.After, r.Kills); len(got) != 0 {
-		t.Errorf("good run: %v", got)
-	}
-	r.After[0].Containers[0].Ended.Reason = "Error"
-	if got := Misreported(r.After, r.Kills); len(got) != 1 || got[0].Name != "killed-but-reported-Error" {
-		t.Errorf("reason Error with a kernel kill: %v", got)
-	}
-	if got := Misreported(r.After, nil); len(got) != 0 {
-		t.Errorf("reason Error without a kernel kill: %v", got)
-	}
-}

@@ -1,11 +1,14 @@
-package selfcheck
+package evidence
 
 import (
 	"encoding/binary"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/oomlab/oomlab/internal/reconcile"
 )
 
 func TestParseFormat(t *testing.T) {
@@ -33,37 +36,39 @@ func TestParseCPUs(t *testing.T) {
 	}
 }
 
-// record is one as the kernel writes it.
-func record(kind uint32, body ...byte) []byte {
+// perfRecord is a record as the kernel writes it.
+func perfRecord(kind uint32, body ...byte) []byte {
 	r := binary.NativeEndian.AppendUint32(nil, kind)
 	r = binary.NativeEndian.AppendUint16(r, 0)
 	r = binary.NativeEndian.AppendUint16(r, uint16(8+len(body)))
 	return append(r, body...)
 }
 
-func sample(pid uint32) []byte {
-	body := binary.NativeEndian.AppendUint32(nil, 16)
+func perfSample(at time.Duration, pid uint32) []byte {
+	body := binary.NativeEndian.AppendUint64(nil, uint64(at))
+	body = binary.NativeEndian.AppendUint32(body, 16)
 	body = append(body, make([]byte, 8)...) // the event's common fields
 	body = binary.NativeEndian.AppendUint32(body, pid)
-	return record(unix.PERF_RECORD_SAMPLE, append(body, 0, 0, 0, 0)...)
+	return perfRecord(unix.PERF_RECORD_SAMPLE, append(body, 0, 0, 0, 0)...)
 }
 
-// The records are read in order, around the end of the buffer, and only once.
+// The records are read around the end of the buffer, only once, and told in the
+// order of their marks.
 func TestRing(t *testing.T) {
-	lost := record(unix.PERF_RECORD_LOST, binary.NativeEndian.AppendUint64(make([]byte, 8), 3)...)
-	written := slices.Concat(sample(41), lost, sample(40))
+	lost := perfRecord(unix.PERF_RECORD_LOST, binary.NativeEndian.AppendUint64(make([]byte, 8), 3)...)
+	written := slices.Concat(perfSample(9*time.Millisecond, 41), lost, perfSample(7*time.Millisecond, 40))
 	r := ring{page: new(unix.PerfEventMmapPage), data: make([]byte, 128)}
 	start := uint64(len(r.data)*5 - 20)
 	for i, b := range written {
 		r.data[(int(start)+i)%len(r.data)] = b
 	}
 	r.page.Data_tail, r.page.Data_head = start, start+uint64(len(written))
-	tr := &trace{pidAt: 8, rings: []ring{r}, marked: map[int]bool{}}
-	if !tr.isMarked(41) || !tr.isMarked(40) || tr.isMarked(39) || tr.lost != 3 {
-		t.Errorf("marked %v, %d lost", tr.marked, tr.lost)
+	tr := &Trace{pidAt: 8, rings: []ring{r}}
+	want := []reconcile.Mark{{PID: 40, Uptime: 7 * time.Millisecond}, {PID: 41, Uptime: 9 * time.Millisecond}}
+	if got := tr.Take(); !slices.Equal(got, want) || tr.Lost() != 3 {
+		t.Errorf("marked %v, %d lost, want %v and 3", got, tr.Lost(), want)
 	}
-	tr.forget(41)
-	if tr.isMarked(41) {
-		t.Error("41 is marked again by a record that was read")
+	if got := tr.Take(); len(got) != 0 {
+		t.Errorf("%v is told twice", got)
 	}
 }
