@@ -25,7 +25,7 @@ func (r *runner) observe(ctx context.Context) error {
 			return false, err
 		}
 		r.record.After = pods
-		return r.answered(pods), nil
+		return r.answered(pods, r.recorder.Seen()), nil
 	})
 	if err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
 		return fmt.Errorf("wait for restarts: %w", err)
@@ -52,12 +52,12 @@ func (r *runner) observe(ctx context.Context) error {
 
 // answered reports whether every container whose first process was killed has
 // ended, and every pod that was to end or to come back has.
-func (r *runner) answered(pods []record.Pod) bool {
+func (r *runner) answered(pods []record.Pod, kills []record.Kill) bool {
 	if r.record.Node.NoKubelet != "" {
 		return true
 	}
 	expect := r.scenario.Expect
-	for _, k := range r.recorder.Seen() {
+	for _, k := range kills {
 		if k.Main && !ended(r.record.Before, pods, k.Owner) {
 			return false
 		}

@@ -91,24 +91,33 @@ func pod(workload, uid, phase string, restarts int, running bool) record.Pod {
 func TestAnswered(t *testing.T) {
 	expect := scenarios.Expect{Restarted: []string{"a"}, Failed: []string{"b"}}
 	before := []record.Pod{pod("a", "1", "Running", 1, true), pod("b", "2", "Running", 0, true)}
+	answered := []record.Pod{pod("a", "1", "Running", 2, true), pod("b", "2", "Failed", 0, false)}
+	killed := func(main bool) []record.Kill {
+		return []record.Kill{{Owner: record.Owner{Pod: "c", Container: "c"}, Main: main}}
+	}
 	for _, tc := range []struct {
 		name      string
 		noKubelet string
+		kills     []record.Kill
 		after     []record.Pod
 		want      bool
 	}{
-		{"both", "", []record.Pod{pod("a", "1", "Running", 2, true), pod("b", "2", "Failed", 0, false)}, true},
-		{"not restarted yet", "", []record.Pod{pod("a", "1", "Running", 1, true), pod("b", "2", "Failed", 0, false)}, false},
-		{"restarted and not running yet", "", []record.Pod{pod("a", "1", "Running", 2, false), pod("b", "2", "Failed", 0, false)}, false},
-		{"not failed yet", "", []record.Pod{pod("a", "1", "Running", 2, true), pod("b", "2", "Running", 0, true)}, false},
-		{"nobody restarts there", "no kubelet", []record.Pod{pod("a", "1", "Running", 1, false)}, true},
+		{"both", "", nil, []record.Pod{pod("a", "1", "Running", 2, true), pod("b", "2", "Failed", 0, false)}, true},
+		{"not restarted yet", "", nil, []record.Pod{pod("a", "1", "Running", 1, true), pod("b", "2", "Failed", 0, false)}, false},
+		{"restarted and not running yet", "", nil, []record.Pod{pod("a", "1", "Running", 2, false), pod("b", "2", "Failed", 0, false)}, false},
+		{"not failed yet", "", nil, []record.Pod{pod("a", "1", "Running", 2, true), pod("b", "2", "Running", 0, true)}, false},
+		{"nobody restarts there", "no kubelet", nil, []record.Pod{pod("a", "1", "Running", 1, false)}, true},
+		{"a kill that the runtime has not noticed", "", killed(true), append(answered, pod("c", "3", "Running", 0, true)), false},
+		{"a kill that it has", "", killed(true), append(answered, pod("c", "3", "Running", 0, false)), true},
+		{"a kill of a child", "", killed(false), append(answered, pod("c", "3", "Running", 0, true)), true},
+		{"a kill in a pod that is gone", "", killed(true), answered, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := &runner{
 				scenario: &scenarios.Scenario{Expect: expect},
 				record:   &record.Record{Before: before, Node: record.Node{NoKubelet: tc.noKubelet}},
 			}
-			if got := r.answered(tc.after); got != tc.want {
+			if got := r.answered(tc.after, tc.kills); got != tc.want {
 				t.Errorf("got %v, want %v", got, tc.want)
 			}
 		})
