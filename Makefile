@@ -44,6 +44,10 @@ test: ## run all tests that need no cluster; those that need root say so without
 bench: ## measure the stressor against stress-ng and C, and write docs/benchmarks.md
 	$(GO) run ./bench -rounds 15 -size 2Gi
 
+.PHONY: catalog
+catalog: ## write docs/catalog.md from the scenario files
+	$(GO) run ./cmd/oomlab scenarios -o markdown > docs/catalog.md
+
 PODS ?= 50000
 
 .PHONY: conformance

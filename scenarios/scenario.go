@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/oom"
 	"github.com/oomlab/oomlab/internal/qos"
 )
 
@@ -27,6 +28,8 @@ type Scenario struct {
 	Story string `json:"story"`
 	// Source is where the claim was made: an issue, a KEP, a kernel file.
 	Source string `json:"source,omitempty"`
+	// Needs is what the story holds for.
+	Needs Needs `json:"needs,omitzero"`
 
 	Node      Node       `json:"node"`
 	Workloads []Workload `json:"workloads"`
@@ -44,6 +47,43 @@ type Metadata struct {
 	Name string `json:"name"`
 	// Labels select scenarios: quick, long, domain:kubepods, qos:burstable …
 	Labels []string `json:"labels,omitempty"`
+	// Takes is the time that a run on a kind cluster takes, which is there
+	// already, on two idle cores.
+	Takes Duration `json:"takes,omitzero"`
+}
+
+// Needs is what a scenario needs of the machine. Where it is missing the whole
+// scenario is unsupported.
+type Needs struct {
+	// Kubelet and Kernel are the oldest versions, such as 1.32 and 5.9; by
+	// default the oldest that the models know.
+	Kubelet string `json:"kubelet,omitempty"`
+	Kernel  string `json:"kernel,omitempty"`
+	// Cgroup is the version of the memory controller, if it must be one.
+	Cgroup int `json:"cgroup,omitempty"`
+	// Swap says that the machine must have some.
+	Swap bool `json:"swap,omitempty"`
+}
+
+// OldestKubelet returns the oldest kubelet that the story holds for.
+func (n Needs) OldestKubelet() qos.Version {
+	v, err := qos.ParseVersion(n.Kubelet)
+	if err != nil {
+		return qos.Oldest
+	}
+	return v
+}
+
+// oldestKernel is the oldest one whose rules internal/oom has.
+var oldestKernel = oom.Version{Major: 5, Minor: 4}
+
+// OldestKernel returns the oldest kernel that the story holds for.
+func (n Needs) OldestKernel() oom.Version {
+	v, err := oom.ParseVersion(n.Kernel)
+	if err != nil {
+		return oldestKernel
+	}
+	return v
 }
 
 // Node is the machine that the kubelet believes it has.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/oom"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
@@ -46,12 +47,28 @@ func (s *Scenario) problems() problems {
 	if s.Story == "" {
 		p.addf("story", "missing: say what happens and why")
 	}
+	if s.Metadata.Takes.err != nil {
+		p.addf("metadata.takes", "%v", s.Metadata.Takes.err)
+	}
+	s.Needs.check(&p)
 	s.Node.check(&p)
 	s.checkWorkloads(&p)
 	s.Until.check(&p)
 	s.checkExpect(&p)
 	s.checkControl(&p)
 	return p
+}
+
+func (n Needs) check(p *problems) {
+	if _, err := qos.ParseVersion(n.Kubelet); n.Kubelet != "" && err != nil {
+		p.addf("needs.kubelet", "%v", err)
+	}
+	if _, err := oom.ParseVersion(n.Kernel); n.Kernel != "" && err != nil {
+		p.addf("needs.kernel", "%v", err)
+	}
+	if n.Cgroup < 0 || n.Cgroup > 2 {
+		p.addf("needs.cgroup", "%d: want 1 or 2", n.Cgroup)
+	}
 }
 
 func (n Node) check(p *problems) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/oomlab/oomlab/internal/report"
 	"github.com/oomlab/oomlab/scenarios"
 )
 
@@ -43,6 +44,9 @@ func newScenarios() *cobra.Command {
 				}
 				all = append(all, s)
 			}
+			if output == "markdown" {
+				return report.Catalog(c.OutOrStdout(), all)
+			}
 			return printAs(c.OutOrStdout(), output, all, func(w io.Writer) {
 				_, _ = fmt.Fprintln(w, "NAME\tDOMAIN\tLABELS\tTITLE")
 				for _, s := range all {
@@ -52,6 +56,7 @@ func newScenarios() *cobra.Command {
 		},
 	}
 	outputFlag(c, &output)
+	c.Flag("output").Usage = "`format`: table, json or markdown (docs/catalog.md)"
 	return c
 }
 

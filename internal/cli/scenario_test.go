@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/scenarios"
 )
@@ -120,5 +122,19 @@ func TestUsageErrors(t *testing.T) {
 		if code, _, stderr := oomlab(tc.args...); code != exitUsage || !strings.Contains(stderr, tc.want) {
 			t.Errorf("%v: exit code %d: %s", tc.args, code, stderr)
 		}
+	}
+}
+
+func TestCatalogPageIsCurrent(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "catalog.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := oomlab("scenarios", "-o", "markdown")
+	if code != exitPass {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	if diff := cmp.Diff(string(page), stdout); diff != "" {
+		t.Errorf("docs/catalog.md is not what the files say: run make catalog (-page +files):\n%s", diff)
 	}
 }

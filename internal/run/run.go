@@ -90,7 +90,9 @@ func Run(ctx context.Context, lab Lab, s *scenarios.Scenario, opts Options) (*re
 		r.record.Error = err.Error()
 		return r.record, fmt.Errorf("run %s in the %s lab: %w", s.Metadata.Name, lab.Name(), err)
 	}
-	r.record.Claims, r.record.Verdict = verdict.Judge(r.record)
+	if r.record.Verdict != record.Unsupported {
+		r.record.Claims, r.record.Verdict = verdict.Judge(r.record)
+	}
 	return r.record, nil
 }
 
@@ -122,6 +124,9 @@ func (r *runner) tell(step, format string, args ...any) {
 const closeTimeout = time.Minute
 
 func (r *runner) run(ctx context.Context) (err error) {
+	if r.unmet(0) {
+		return nil
+	}
 	if r.hierarchy, err = evidence.FindHierarchy(); err != nil {
 		return err
 	}
@@ -146,6 +151,9 @@ func (r *runner) run(ctx context.Context) (err error) {
 	kubelet := r.node.Kubelet()
 	r.record.Node = r.node.Facts()
 	r.record.Node.Kubelet = &kubelet
+	if r.unmet(kubelet.Version) {
+		return nil
+	}
 	// The evidence is collected from before anything could go wrong.
 	if r.recorder, err = r.hierarchy.Record(context.WithoutCancel(ctx), r.record.Node.Cgroup, r.node.Owner); err != nil {
 		return err
@@ -160,6 +168,16 @@ func (r *runner) run(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// unmet ends the run with a verdict where something is missing.
+func (r *runner) unmet(kubelet qos.Version) bool {
+	c, missing := verdict.Unmet(r.scenario.Needs, r.opts.Host, kubelet)
+	if missing {
+		r.record.Claims, r.record.Verdict = []record.Claim{c}, record.Unsupported
+		r.tell("prepare", "%s", c.Sentence)
+	}
+	return missing
 }
 
 // reconcile ends the watch and puts together what everybody saw.

@@ -8,7 +8,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oomlab/oomlab/internal/oom"
+	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/scenarios"
 )
 
 // The names of the claims. A negative control names the one that must fail.
@@ -28,6 +31,7 @@ const (
 	Contained       = "contained"         // all kills are within what was to run out
 	KubeletSurvives = "kubelet-survives"  // the node's daemons live through it
 	Evidence        = "evidence"          // the sources saw everything and agree
+	NeedsMet        = "needs"             // never passes: the machine lacks what the scenario needs
 )
 
 // judge gives the answer to one claim, and false if nobody made the claim.
@@ -54,6 +58,28 @@ func Judge(r *record.Record) ([]record.Claim, record.Verdict) {
 		}
 	}
 	return claims, record.Unsupported
+}
+
+// Unmet judges a run that can't be made, because this machine or its kubelet
+// lacks what the scenario needs. It returns false where nothing is lacking. A
+// kubelet of version 0 is not known yet.
+func Unmet(n scenarios.Needs, host record.Host, kubelet qos.Version) (record.Claim, bool) {
+	kernel, err := oom.ParseVersion(host.Kernel)
+	oldest := n.OldestKernel()
+	missing := ""
+	switch {
+	case n.Cgroup != 0 && host.CgroupVersion != n.Cgroup:
+		missing = fmt.Sprintf("cgroup v%d: the memory controller of this machine is v%d", n.Cgroup, host.CgroupVersion)
+	case n.Swap && host.SwapTotal == 0:
+		missing = "swap: SwapTotal of this machine is 0"
+	case n.Kernel != "" && (err != nil || !kernel.AtLeast(oldest.Major, oldest.Minor)):
+		missing = fmt.Sprintf("Linux %s: this is %s", oldest, host.Kernel)
+	case kubelet != 0 && kubelet < n.OldestKubelet():
+		missing = fmt.Sprintf("kubelet %s: this is %s", n.OldestKubelet(), kubelet)
+	default:
+		return record.Claim{}, false
+	}
+	return unsupported(NeedsMet, missing, "the scenario was not run"), true
 }
 
 func claim(name string, v record.Verdict, format string, args ...any) record.Claim {
