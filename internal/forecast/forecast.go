@@ -13,6 +13,7 @@ import (
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/scenarios"
+	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
 
 // Options are what a forecast depends on beside the scenario.
@@ -76,17 +77,38 @@ const restarted = 4 * mem.MiB
 
 // kills lets the first grower take what is left, as a run does.
 func (n *node) kills() (*oom.Sequence, error) {
-	page := n.snapshot.Kernel.PageSize
-	g := n.growers[0]
-	pressure := oom.Pressure{
-		Grower: g.pid, Peak: (g.curve.Peak() + ownAnon + ownFile).Pages(page), Kills: n.scenario.Until.Kills,
-	}
-	if pressure.Kills > 0 {
-		pressure.Restart = restarted.Pages(page)
-	}
 	if n.scenario.Node.Domain == qos.LevelGlobal {
 		return nil, errors.New("domain global: nothing but a snapshot tells what the whole machine has left: oomlab run says it")
 	}
+	page := n.snapshot.Kernel.PageSize
+	g := n.growers[0]
+	pressure := oom.Pressure{Grower: g.pid, Sharers: g.sharers, Kills: n.scenario.Until.Kills}
+	peak, unmapped := Peak(g.curve)
+	if peak == 0 {
+		return &oom.Sequence{End: EndReclaimable}, nil
+	}
+	pressure.Unmapped = unmapped
+	if !unmapped {
+		peak += (ownAnon + ownFile) * mem.Bytes(1+len(g.sharers))
+	}
+	pressure.Peak = peak.Pages(page)
+	if pressure.Kills > 0 {
+		pressure.Restart = restarted.Pages(page)
+	}
 	sequence, err := oom.PredictSequence(n.snapshot, pressure)
 	return &sequence, err
+}
+
+// EndReclaimable is why nobody is killed by a plan of page cache alone.
+const EndReclaimable = "all that is taken can be reclaimed"
+
+// Peak returns the most that a plan takes of what can't be reclaimed, and
+// whether that is mapped by no process.
+func Peak(c plan.Curve) (peak mem.Bytes, unmapped bool) {
+	mapped := c.PeakOf(plan.Anon, plan.THP, plan.Mlock, plan.Cold, plan.Shm)
+	files := c.PeakOf(plan.Tmpfs, plan.Memfd)
+	if files > mapped {
+		return files, true
+	}
+	return mapped, false
 }

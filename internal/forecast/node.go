@@ -48,9 +48,10 @@ type pod struct {
 
 // grower is a container that presses.
 type grower struct {
-	pid   int
-	pod   string // its cgroup
-	curve plan.Curve
+	pid     int
+	sharers []int  // the other children of a plan that asks for several
+	pod     string // its cgroup
+	curve   plan.Curve
 }
 
 func newNode(s *scenarios.Scenario, o Options) (*node, error) {
@@ -120,7 +121,11 @@ func (n *node) addContainer(c scenarios.Container, owner record.Owner, cgroup, p
 		}
 		processes, threads = max(1, parsed.Children), parsed.Threads
 		if c.Press != "" {
-			n.growers = append(n.growers, grower{pid: firstPID + len(n.snapshot.Tasks), pod: pod, curve: curve})
+			g := grower{pid: firstPID + len(n.snapshot.Tasks), pod: pod, curve: curve}
+			for i := 1; i < processes; i++ {
+				g.sharers = append(g.sharers, g.pid+i)
+			}
+			n.growers = append(n.growers, g)
 		} else {
 			held = levelsAt(curve, min(curve.Duration(), settled))
 		}

@@ -13,7 +13,13 @@ import (
 type Pressure struct {
 	// Grower is the pid of the process that grows.
 	Grower int `json:"grower"`
-	// Peak is the resident memory at which the grower stops. 0: it never does.
+	// Sharers are processes that grow together with it, in equal shares.
+	Sharers []int `json:"sharers,omitempty"`
+	// Unmapped says that what is taken is charged to the grower's cgroup and
+	// mapped by no process, as a file on a tmpfs: no kill gives it back.
+	Unmapped bool `json:"unmapped,omitempty"`
+	// Peak is the memory, resident in all growers or unmapped, at which they
+	// stop. 0: they never do.
 	Peak mem.Pages `json:"peakPages,omitempty"`
 	// Kills is after how many steps to stop. 0: when the grower stops or dies.
 	Kills int `json:"kills,omitempty"`
@@ -37,7 +43,7 @@ type Step struct {
 	Prediction
 	// Growth is what the grower took before this step.
 	Growth mem.Pages `json:"growthPages"`
-	// GrowerRSS is the resident memory of the grower in this step.
+	// GrowerRSS is the resident memory of all growers in this step.
 	GrowerRSS mem.Pages `json:"growerRSSPages"`
 	// Freed is what the kill gave back, all processes of a group together.
 	Freed mem.Pages `json:"freedPages"`
@@ -56,25 +62,36 @@ func PredictSequence(s Snapshot, p Pressure) (Sequence, error) {
 	if p.Restart > 0 && p.Kills == 0 {
 		return Sequence{}, errors.New("restartPages is set: set kills too, or victims come back for ever")
 	}
-	if s.find(p.Grower) == nil {
-		return Sequence{}, fmt.Errorf("grower: the snapshot has no task %d", p.Grower)
+	for _, pid := range append([]int{p.Grower}, p.Sharers...) {
+		if s.find(pid) == nil {
+			return Sequence{}, fmt.Errorf("grower: the snapshot has no task %d", pid)
+		}
 	}
 	s.Cgroups, s.Tasks = slices.Clone(s.Cgroups), slices.Clone(s.Tasks)
 	var seq Sequence
+	var unmapped mem.Pages
 	for p.Kills == 0 || len(seq.Steps) < p.Kills {
-		grower := s.find(p.Grower)
-		room, d, err := s.room(grower.Cgroup)
+		growers := s.growers(p)
+		if len(growers) == 0 {
+			seq.End = "the grower is killed"
+			return seq, nil
+		}
+		room, d, err := s.room(growers[0].Cgroup)
 		if err != nil {
 			return Sequence{}, err
 		}
-		if p.Peak > 0 && grower.RSS()+room >= p.Peak {
+		if held := unmapped + rssOf(growers); p.Peak > 0 && held+room >= p.Peak {
 			seq.End = "the grower reaches its peak"
 			return seq, nil
 		}
-		grower.Anon += room
-		s.use(grower.Cgroup, room, 0)
-		step := Step{Growth: room, GrowerRSS: grower.RSS()}
-		if step.Prediction, err = Predict(s, d, p.Grower); err != nil {
+		if p.Unmapped {
+			unmapped += room
+		} else {
+			share(growers, room)
+		}
+		s.use(growers[0].Cgroup, room, 0)
+		step := Step{Growth: room, GrowerRSS: rssOf(growers)}
+		if step.Prediction, err = Predict(s, d, growers[0].PID); err != nil {
 			return Sequence{}, err
 		}
 		if s.Kernel.Swap > 0 {
@@ -82,17 +99,42 @@ func PredictSequence(s Snapshot, p Pressure) (Sequence, error) {
 		}
 		step.Freed = s.kill(step.Prediction, p.Restart)
 		seq.Steps = append(seq.Steps, step)
-		switch {
-		case step.Victim == 0:
+		if step.Victim == 0 {
 			seq.End = step.Reason
-			return seq, nil
-		case slices.Contains(step.Kills, p.Grower):
-			seq.End = "the grower is killed"
 			return seq, nil
 		}
 	}
 	seq.End = "as many kills as asked for"
+	if len(s.growers(p)) == 0 {
+		seq.End = "the grower is killed"
+	}
 	return seq, nil
+}
+
+// growers returns those that are still alive.
+func (s *Snapshot) growers(p Pressure) (alive []*Task) {
+	for _, pid := range append([]int{p.Grower}, p.Sharers...) {
+		if t := s.find(pid); t != nil {
+			alive = append(alive, t)
+		}
+	}
+	return alive
+}
+
+func rssOf(tasks []*Task) (sum mem.Pages) {
+	for _, t := range tasks {
+		sum += t.RSS()
+	}
+	return sum
+}
+
+// share lets the tasks take n pages in equal shares; the first takes the rest.
+func share(tasks []*Task, n mem.Pages) {
+	each := n / mem.Pages(len(tasks))
+	for _, t := range tasks {
+		t.Anon += each
+	}
+	tasks[0].Anon += n - each*mem.Pages(len(tasks))
 }
 
 // room returns how many pages can be charged to the memory cgroup at path

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/oomlab/oomlab/internal/mem"
 )
 
@@ -124,6 +126,48 @@ func TestSequenceReclaimsBeforeItKills(t *testing.T) {
 	s.Cgroups[1].Reclaimable = 30 * page
 	if seq := sequence(t, s, Pressure{Grower: 40, Kills: 1}); seq.Steps[0].Growth != 430 {
 		t.Errorf("growth %d, want the 400 free pages and 30 of page cache", seq.Steps[0].Growth)
+	}
+}
+
+// A family takes what is free in equal shares, the first one what is left over,
+// and goes on when one of it is killed.
+func TestSequenceOfSharers(t *testing.T) {
+	s := node()
+	s.Tasks = append(s.Tasks, Task{PID: 41, Order: 6, Cgroup: "/node/grower", Anon: 1}, Task{PID: 42, Order: 7, Cgroup: "/node/grower", Anon: 1})
+	s.Cgroups[5].Limit = mem.LimitOf(300 * page)
+	p := Pressure{Grower: 40, Sharers: []int{41, 42}}
+	seq := sequence(t, s, p)
+	// 200 pages: 68 and twice 66; then 168 that the victim gave back; then 235.
+	want := []kill{{40, 200, 302, 168}, {42, 168, 302, 151}, {41, 151, 302, 302}}
+	if diff := cmp.Diff(want, kills(seq), cmp.AllowUnexported(kill{})); diff != "" || seq.End != "the grower is killed" {
+		t.Errorf("end %q, kills (-want +got):\n%s", seq.End, diff)
+	}
+	p.Peak = 303
+	if seq := sequence(t, s, p); len(seq.Steps) != 3 {
+		t.Errorf("a peak that they reach only together: %+v", kills(seq))
+	}
+	p.Peak = 302
+	if seq := sequence(t, s, p); len(seq.Steps) != 0 || seq.End != "the grower reaches its peak" {
+		t.Errorf("peak: %q after %+v", seq.End, kills(seq))
+	}
+	p.Sharers = []int{41, 99}
+	if _, err := PredictSequence(s, p); err == nil || !strings.Contains(err.Error(), "no task 99") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What is written to a tmpfs belongs to nobody: its writer stays small, and no
+// kill gives it back.
+func TestSequenceOfUnmappedMemory(t *testing.T) {
+	p := Pressure{Grower: 40, Unmapped: true, Kills: 3}
+	seq := sequence(t, node(), p)
+	want := []kill{{10, 400, 100, 150}, {20, 150, 100, 250}, {40, 250, 100, 100}}
+	if diff := cmp.Diff(want, kills(seq), cmp.AllowUnexported(kill{})); diff != "" {
+		t.Errorf("kills (-want +got):\n%s", diff)
+	}
+	p.Peak = 900
+	if seq := sequence(t, node(), p); len(seq.Steps) != 2 || seq.End != "the grower reaches its peak" {
+		t.Errorf("peak: %q after %+v", seq.End, kills(seq))
 	}
 }
 

@@ -68,6 +68,21 @@ func (p Plan) Curve(c Container) (Curve, error) {
 // Peak is the highest level that the plan reaches, all kinds together.
 func (c Curve) Peak() mem.Bytes { return c.peak }
 
+// PeakOf is the highest level of these kinds together.
+func (c Curve) PeakOf(kinds ...Kind) (peak mem.Bytes) {
+	levels := map[Kind]mem.Bytes{}
+	for _, k := range kinds {
+		levels[k] = c.held[k]
+	}
+	for s := range c.Segments() {
+		if before, ours := levels[s.Kind]; ours {
+			peak = max(peak, sum(levels)-before+s.peak())
+			levels[s.Kind] = s.At(s.Duration)
+		}
+	}
+	return max(peak, sum(levels))
+}
+
 // Duration is the plan time until its last level is reached; Forever if the
 // plan ends in a step without an end.
 func (c Curve) Duration() time.Duration { return c.duration }

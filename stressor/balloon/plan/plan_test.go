@@ -244,3 +244,24 @@ func mustPoint(t *testing.T, text string, err error) {
 		t.Fatalf("%q: error %#v does not point into the text", text, err)
 	}
 }
+
+func TestPeakOf(t *testing.T) {
+	p, err := Parse("file fill 50Mi, fill 20Mi, tmpfs ramp 30Mi at 10Mi/s, spike 90Mi for 1s, release 10Mi, saw 5Mi..70Mi every 2s for 3s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := p.Curve(Container{Held: map[Kind]mem.Bytes{Memfd: 7 * mem.MiB}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		kinds []Kind
+		want  mem.Bytes
+	}{
+		{[]Kind{Anon}, 90}, {[]Kind{Tmpfs, Memfd}, 37}, {[]Kind{File}, 50}, {[]Kind{Anon, Tmpfs}, 120}, {[]Kind{Shm}, 0}, {nil, 0},
+	} {
+		if got := c.PeakOf(tt.kinds...); got != tt.want*mem.MiB {
+			t.Errorf("%v: %s, want %dMi", tt.kinds, got, tt.want)
+		}
+	}
+}
