@@ -200,6 +200,9 @@ type Control struct {
 	Sigkill string `json:"sigkill,omitempty"`
 	// RestartKubelet restarts the node's kubelet while memory runs out.
 	RestartKubelet bool `json:"restartKubelet,omitempty"`
+	// LoseKernelLog lets the records about the first kill pass unread, as if the
+	// kernel had overwritten them.
+	LoseKernelLog bool `json:"loseKernelLog,omitempty"`
 }
 
 // DefaultReserved is what a node keeps for its daemons, so that kubepods runs

@@ -3,6 +3,7 @@ package evidence
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -98,6 +99,7 @@ func (c *Census) round(first bool) error {
 			present[pid] = path
 		}
 	}
+	met := c.strangers(present)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for path, n := range counts {
@@ -113,13 +115,26 @@ func (c *Census) round(first bool) error {
 			c.members[pid] = m
 		}
 	}
-	for pid, path := range present {
-		if m, ok := c.members[pid]; ok && m.Cgroup == path && m.Alive {
-			continue
-		}
-		c.members[pid] = c.meet(pid, path)
-	}
+	maps.Copy(c.members, met)
 	return nil
+}
+
+// strangers returns who of those present is not known to be where he is.
+func (c *Census) strangers(present map[int]string) map[int]Member {
+	c.mu.Lock()
+	unknown := map[int]string{}
+	for pid, path := range present {
+		if m, ok := c.members[pid]; !ok || m.Cgroup != path || !m.Alive {
+			unknown[pid] = path
+		}
+	}
+	c.mu.Unlock()
+	// Reading takes its time, and others may be waiting for what is known.
+	met := map[int]Member{}
+	for pid, path := range unknown {
+		met[pid] = c.meet(pid, path)
+	}
+	return met
 }
 
 // meet reads what must be known of a process before it dies. One that has ended

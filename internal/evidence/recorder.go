@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +33,9 @@ type Recorder struct {
 	cancel    context.CancelFunc
 	done      chan struct{}
 	killed    chan record.Kill
+
+	// losing says that the next kill's records are to be lost.
+	losing atomic.Bool
 
 	mu    sync.Mutex
 	kills []record.Kill
@@ -83,11 +88,29 @@ func bootTime() (time.Time, error) {
 	return time.Now().Add(-time.Duration(ts.Nano())), nil
 }
 
+// preferThisThread gives the calling thread the lowest real-time priority, or
+// where that is refused the best ordinary one, or nothing. Children and new
+// threads don't inherit it.
+func preferThisThread() {
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
+	if unix.SchedSetAttr(0, &attr, 0) != nil {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -20)
+	}
+}
+
 func (r *Recorder) readKmsg(ctx context.Context) {
 	defer close(r.done)
+	// What is observed must not keep its observer waiting. The thread is never
+	// unlocked, so that it ends with this goroutine, and its priority too.
+	runtime.LockOSThread()
+	preferThisThread()
 	var assembler oomreport.Assembler
 	for {
 		line, err := r.kmsg.Read(ctx)
+		if err == nil && r.losing.CompareAndSwap(true, false) {
+			err = r.kmsg.Lose(ctx, func(lost oomreport.Record) bool { return r.isKillHere(lost) })
+			assembler = oomreport.Assembler{}
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				r.mu.Lock()
@@ -107,6 +130,21 @@ func (r *Recorder) readKmsg(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// LoseNextKill makes the recorder miss the kernel's lines about the next kill on
+// this node: sabotage, for the control that says whether it would be noticed.
+func (r *Recorder) LoseNextKill() { r.losing.Store(true) }
+
+func (r *Recorder) isKillHere(line oomreport.Record) bool {
+	var assembler oomreport.Assembler
+	for _, event := range assembler.Push(line) {
+		if event.Kind == oomreport.Killed {
+			_, here := r.Census.Find(event.Kill.PID)
+			return here
+		}
+	}
+	return false
 }
 
 // note takes one kill from the kernel's log, if it is one of this node's.

@@ -11,6 +11,7 @@ import (
 	"github.com/oomlab/oomlab/internal/cache"
 	"github.com/oomlab/oomlab/internal/proc"
 	"github.com/oomlab/oomlab/scenarios"
+	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
 
 // StressorEnv names a ready-made stressor program.
@@ -65,6 +66,24 @@ func StressorArgs(c scenarios.Container, stateDir string) []string {
 		args = append(args, "-state="+stateDir, "-after-restart="+after)
 	}
 	return args
+}
+
+// Awaited returns the event of the stressor, and how often it has to come, that
+// says that the container holds its balloon or is ready to press. Each process
+// of a plan with children tells for itself.
+func Awaited(c scenarios.Container) (event string, times int) {
+	text, event := c.Balloon, "holding"
+	if c.Press != "" {
+		text, event = c.Press, "ready"
+	}
+	parsed, err := plan.Parse(text)
+	switch {
+	case err != nil || parsed.Children == 0: // no plan at all is idle
+		return event, 1
+	case c.Press != "":
+		return event, 1 + parsed.Children
+	}
+	return event, parsed.Children
 }
 
 // idle is the plan of a container that holds nothing.

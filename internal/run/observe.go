@@ -14,10 +14,18 @@ import (
 // first restart is immediate, the second comes after 10 s.
 const restartWait = 45 * time.Second
 
+// controlWait takes its place in a negative control, which may wait for what
+// must not come.
+const controlWait = 10 * time.Second
+
 // observe waits until the runtime has answered to every kill, and reads the
 // scores of what was restarted once more.
 func (r *runner) observe(ctx context.Context) error {
-	wait, cancel := context.WithTimeout(ctx, restartWait)
+	patience := restartWait
+	if r.scenario.Control != nil {
+		patience = controlWait
+	}
+	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := poll(wait, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
 		pods, err := r.node.Pods(ctx)

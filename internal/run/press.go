@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/oomlab/oomlab/internal/evidence"
+	"github.com/oomlab/oomlab/internal/forecast"
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/oom"
 	"github.com/oomlab/oomlab/internal/record"
@@ -44,24 +45,16 @@ func (r *runner) predict(ctx context.Context) error {
 	if r.scenario.Until.Kills == 0 || len(r.pressers()) == 0 {
 		return nil
 	}
-	grower := r.pressers()[0]
-	m, err := r.waitMainProcess(ctx, grower.pod, grower.container.Name)
-	if err != nil {
+	pressure, err := r.pressure(ctx, r.pressers()[0], kernel)
+	if err != nil || pressure.Peak == 0 {
 		return err
 	}
-	peak, err := grower.peak()
-	if err != nil {
-		return err
-	}
-	forecast, err := oom.PredictSequence(r.record.Snapshot, oom.Pressure{
-		Grower: m.PID, Peak: peak.Pages(kernel.PageSize), Kills: r.scenario.Until.Kills,
-		Restart: restartedBalloon.Pages(kernel.PageSize),
-	})
+	sequence, err := oom.PredictSequence(r.record.Snapshot, pressure)
 	if err != nil {
 		return fmt.Errorf("predict: %w", err)
 	}
-	r.record.Forecast = &forecast
-	for i, step := range forecast.Steps {
+	r.record.Forecast = &sequence
+	for i, step := range sequence.Steps {
 		r.tell("predict", "%d. %s", i+1, Explain(step.Prediction, r.record.Owners, kernel.PageSize))
 	}
 	return nil
@@ -95,10 +88,10 @@ type presser struct {
 	container scenarios.Container
 }
 
-func (p presser) peak() (mem.Bytes, error) {
+func (p presser) curve() (plan.Plan, plan.Curve, error) {
 	parsed, err := plan.Parse(p.container.Press)
 	if err != nil {
-		return 0, err
+		return parsed, plan.Curve{}, err
 	}
 	limits := plan.Container{}
 	if l := p.container.Limits.Memory; l != nil {
@@ -108,10 +101,43 @@ func (p presser) peak() (mem.Bytes, error) {
 		limits.Request = mem.LimitOf(q.Bytes)
 	}
 	curve, err := parsed.Curve(limits)
+	return parsed, curve, err
+}
+
+// pressure is how the presser's processes grow. Its peak is 0 where they take
+// nothing but what can be reclaimed.
+func (r *runner) pressure(ctx context.Context, p presser, kernel oom.Kernel) (oom.Pressure, error) {
+	pressure := oom.Pressure{Kills: r.scenario.Until.Kills, Restart: restartedBalloon.Pages(kernel.PageSize)}
+	parsed, curve, err := p.curve()
 	if err != nil {
-		return 0, err
+		return pressure, err
 	}
-	return curve.Peak(), nil
+	m, err := r.waitMainProcess(ctx, p.pod, p.container.Name)
+	if err != nil {
+		return pressure, err
+	}
+	pressure.Grower = m.PID
+	if parsed.Children > 0 {
+		children := r.children(m)
+		if len(children) != parsed.Children {
+			return pressure, fmt.Errorf("container %s/%s has %d children, not %d", p.pod, p.container.Name, len(children), parsed.Children)
+		}
+		pressure.Grower, pressure.Sharers = children[0], children[1:]
+	}
+	var peak mem.Bytes
+	peak, pressure.Unmapped = forecast.Peak(curve)
+	pressure.Peak = peak.Pages(kernel.PageSize)
+	return pressure, nil
+}
+
+// children returns the processes that a container's first process has started.
+func (r *runner) children(m evidence.Member) (pids []int) {
+	for _, c := range r.recorder.Census.Alive() {
+		if c.Parent == m.PID && c.Cgroup == m.Cgroup {
+			pids = append(pids, c.PID)
+		}
+	}
+	return pids
 }
 
 func (r *runner) pressers() []presser {
@@ -170,6 +196,10 @@ func (r *runner) press(ctx context.Context) error {
 		if err := node.RestartKubelet(ctx); err != nil {
 			return err
 		}
+	}
+	if c := r.scenario.Control; c != nil && c.LoseKernelLog {
+		r.tell("press", "what the kernel logs about the first kill is lost")
+		r.recorder.LoseNextKill()
 	}
 	until := r.scenario.Until
 	r.tell("press", "memory runs out, until %s", untilText(until))

@@ -216,14 +216,14 @@ func withinDomain(domain, level qos.Level) bool {
 }
 
 func sources(r *record.Record) (record.Claim, bool) {
-	for _, s := range r.Sources {
-		if s.Lost > 0 {
-			return claim(Evidence, record.Inconclusive, "%s lost %d records while the scenario ran", s.Name, s.Lost), true
-		}
-	}
 	for _, f := range r.Findings {
 		if f.Name == "kill-missed-by-kmsg" {
 			return claim(Evidence, record.Fail, "%s: %s", f.Name, f.Text), true
+		}
+	}
+	for _, s := range r.Sources {
+		if s.Lost > 0 {
+			return claim(Evidence, record.Inconclusive, "%s lost %d records while the scenario ran", s.Name, s.Lost), true
 		}
 	}
 	var names []string

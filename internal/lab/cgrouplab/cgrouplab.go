@@ -132,8 +132,9 @@ func (n *node) makePod(w scenarios.Workload, name string) error {
 				return err
 			}
 		}
+		event, times := lab.Awaited(c)
 		n.containers = append(n.containers, &container{
-			owner: owner, cgroup: dir, args: lab.StressorArgs(c, ""), presses: c.Press != "",
+			owner: owner, cgroup: dir, args: lab.StressorArgs(c, ""), presses: c.Press != "", event: event, times: times,
 			class: class, adj: max(n.config.OOMScoreAdj(pod, spec), n.lab.lowestAdj),
 		})
 	}

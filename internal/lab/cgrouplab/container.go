@@ -31,6 +31,9 @@ type container struct {
 	args    []string
 	adj     int
 	presses bool
+	// event says, when it has come so many times, that the container is ready.
+	event string
+	times int
 
 	cmd   *exec.Cmd
 	ready chan error // receives one value: nil, or why the balloon doesn't hold
@@ -128,14 +131,17 @@ func setScore(pid, adj int) error {
 // follow reads the stressor's events until it ends, and notes how it ended.
 func (c *container) follow(stdout io.Reader) {
 	defer close(c.done)
+	said := 0
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		var event struct{ Event, Message string }
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 			c.tellReady(fmt.Errorf("event %q: %w", lines.Text(), err))
 		}
 		switch {
-		case event.Event == "holding", event.Event == "ready" && c.presses:
-			c.tellReady(nil)
+		case event.Event == c.event:
+			if said++; said == c.times {
+				c.tellReady(nil)
+			}
 		case event.Event == "error":
 			c.tellReady(errors.New(event.Message))
 		}

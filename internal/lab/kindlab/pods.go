@@ -93,10 +93,7 @@ func (n *node) Start(ctx context.Context) error {
 // waitHolding waits until the stressor says that it holds its balloon, or that
 // it is ready to press.
 func (n *node) waitHolding(ctx context.Context, pod string, c scenarios.Container) error {
-	want := "holding"
-	if c.Press != "" {
-		want = "ready"
-	}
+	want, times := lab.Awaited(c)
 	return poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
 		object, err := n.cluster.Client.CoreV1().Pods(n.worker).Get(ctx, pod, metav1.GetOptions{})
 		if err != nil {
@@ -109,13 +106,17 @@ func (n *node) waitHolding(ctx context.Context, pod string, c scenarios.Containe
 		if err != nil {
 			return "", fmt.Errorf("read its events: %w", err)
 		}
+		said := 0
 		for line := range strings.Lines(string(logs)) {
 			var event struct{ Event string }
 			if json.Unmarshal([]byte(line), &event) == nil && event.Event == want {
-				return "", nil
+				said++
 			}
 		}
-		return fmt.Sprintf("its stressor has not said %q yet, but: %s", want, lastLine(string(logs))), nil
+		if said >= times {
+			return "", nil
+		}
+		return fmt.Sprintf("its stressor has said %q %d times of %d, and: %s", want, said, times, lastLine(string(logs))), nil
 	})
 }
 
