@@ -2,8 +2,10 @@ package scenarios
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -40,6 +42,32 @@ func TestCatalog(t *testing.T) {
 		if requests > s.Node.Kubepods() {
 			t.Errorf("%s: pods request %s of %s", name, requests, s.Node.Kubepods())
 		}
+	}
+}
+
+// make e2e plays the quick scenarios on two workers and has four minutes for
+// it, of which the cluster takes half a one.
+func TestQuickScenariosAreQuick(t *testing.T) {
+	var quick, longest time.Duration
+	for _, name := range Names() {
+		s, err := Named(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		takes := s.Metadata.Takes.Duration
+		isQuick, isLong := slices.Contains(s.Metadata.Labels, "quick"), slices.Contains(s.Metadata.Labels, "long")
+		switch {
+		case takes == 0:
+			t.Errorf("%s does not say how long it takes", name)
+		case isLong == (takes <= 2*time.Minute):
+			t.Errorf("%s takes %s: the label long is for what takes more than two minutes", name, takes)
+		case isQuick:
+			quick += takes
+			longest = max(longest, takes)
+		}
+	}
+	if budget := 2*(4*time.Minute-30*time.Second) - longest; quick > budget {
+		t.Errorf("the quick scenarios take %s, and two workers have %s together: take the label from some", quick, budget)
 	}
 }
 
