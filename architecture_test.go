@@ -1,6 +1,7 @@
 package oomlab
 
 import (
+	"errors"
 	"go/build"
 	"os"
 	"path/filepath"
@@ -84,7 +85,7 @@ func importsOf(t *testing.T, dir string) []string {
 		return nil
 	}
 	p, err := build.ImportDir(dir, 0)
-	if _, empty := err.(*build.NoGoError); empty {
+	if empty := new(build.NoGoError); errors.As(err, &empty) {
 		return nil
 	} else if err != nil {
 		t.Fatal(err)

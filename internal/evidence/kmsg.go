@@ -82,12 +82,12 @@ func (k *Kmsg) read(ctx context.Context) (oomreport.Record, error) {
 	var buf [8192]byte // CONSOLE_EXT_LOG_MAX: a read returns one whole record
 	for {
 		n, err := unix.Read(k.fd, buf[:])
-		switch {
-		case err == unix.EPIPE: // overwritten while we read; the sequence number tells how much
+		switch err {
+		case unix.EPIPE: // overwritten while we read; the sequence number tells how much
 			continue
-		case err == unix.EINTR:
+		case unix.EINTR:
 			continue
-		case err == unix.EAGAIN:
+		case unix.EAGAIN:
 			_, err = unix.Poll([]unix.PollFd{{Fd: int32(k.fd), Events: unix.POLLIN}, {Fd: int32(k.wake), Events: unix.POLLIN}}, -1)
 			if err == nil || err == unix.EINTR {
 				if ctx.Err() != nil {

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 			for i := 0; i < len(b); i += 4096 {
 				b[i] = 1
 			}
-			held = append(held, b)
+			held = append(held, b) //nolint:staticcheck // holding it is the point
 		}
 	}
 	os.Exit(m.Run())

@@ -181,7 +181,7 @@ func serveModule(t *testing.T, module, version string, files map[string]string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer archive.Close() //nolint:errcheck // written through by zip's Close below
+	defer archive.Close()
 	w := zip.NewWriter(archive)
 	for name, text := range files {
 		f, err := w.Create(module + "@" + version + "/" + name)

@@ -32,7 +32,7 @@ func openLayer(path string) (*layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	hash := sha256.New()
 	size, err := io.Copy(hash, file)
 	if err != nil {
@@ -103,8 +103,8 @@ func (w *writer) dir(name string, mode fs.FileMode) {
 	w.header(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: int64(mode.Perm())})
 }
 
-func (w *writer) text(name string, mode fs.FileMode, text string) {
-	w.header(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: int64(mode.Perm()), Size: int64(len(text))})
+func (w *writer) text(name, text string) {
+	w.header(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(text))})
 	if w.err == nil {
 		_, w.err = io.WriteString(w.tar, text)
 	}
@@ -124,7 +124,7 @@ func (w *writer) copy(name string, mode fs.FileMode, source string) {
 		w.err = err
 		return
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
 		w.err = err

@@ -56,7 +56,7 @@ func TestLayer(t *testing.T) {
 	}
 	write := func(path string) *layer {
 		w := createLayer(path)
-		w.text("/kind/version", 0o644, "v1.37.2")
+		w.text("/kind/version", "v1.37.2")
 		w.copy("/usr/bin/kubelet", 0o755, filepath.Join(source, "sub", "file"))
 		w.symlink("/usr/bin/kubeadm", "kubelet")
 		w.tree("/var/lib/containerd", source)
@@ -103,7 +103,7 @@ func TestLayer(t *testing.T) {
 func TestLayerKeepsTheFirstError(t *testing.T) {
 	w := createLayer(filepath.Join(t.TempDir(), "layer.tar"))
 	w.copy("/bin/gone", 0o755, filepath.Join(t.TempDir(), "gone"))
-	w.text("/fine", 0o644, "fine")
+	w.text("/fine", "fine")
 	w.tree("/tree", t.TempDir())
 	if _, err := w.close(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("err = %v, want %v", err, fs.ErrNotExist)
@@ -118,8 +118,8 @@ func TestConcatenate(t *testing.T) {
 	var layers []*layer
 	for _, text := range []string{"lower", "upper"} {
 		w := createLayer(filepath.Join(dir, text))
-		w.text("/etc/"+text, 0o644, text)
-		w.text("/etc/both", 0o644, text)
+		w.text("/etc/"+text, text)
+		w.text("/etc/both", text)
 		l, err := w.close()
 		if err != nil {
 			t.Fatal(err)

@@ -50,7 +50,7 @@ func writeNode(ctx context.Context, path, kind string, b binaries) (*layer, erro
 	w.copyKindFiles(kind)
 
 	w.symlink("/usr/sbin/init", "/usr/lib/systemd/systemd")
-	w.text("/etc/systemd/journald.conf.d/kmsg.conf", 0o644, "[Journal]\nReadKMsg=no\n")
+	w.text("/etc/systemd/journald.conf.d/kmsg.conf", "[Journal]\nReadKMsg=no\n")
 	for _, unit := range enabledUnits {
 		w.symlink("/etc/systemd/system/multi-user.target.wants/"+unit, "/etc/systemd/system/"+unit)
 	}
@@ -62,13 +62,13 @@ func writeNode(ctx context.Context, path, kind string, b binaries) (*layer, erro
 	}
 	w.copy("/usr/local/bin/"+shim, 0o755, b.shim)
 	w.copy("/usr/local/sbin/runc", 0o755, b.runc)
-	w.text("/etc/containerd/cri-base.json", 0o644, ociSpec)
+	w.text("/etc/containerd/cri-base.json", ociSpec)
 	for name := range cniSpec("").Commands {
 		w.copy("/opt/cni/bin/"+name, 0o755, filepath.Join(b.cni, name))
 	}
-	w.text("/etc/cni/net.d/10-oomlab.conflist", 0o644, cniConfig)
-	w.text("/kind/manifests/default-cni.yaml", 0o644, defaultCNI)
-	w.text("/kind/manifests/default-storage.yaml", 0o644, defaultStorage)
+	w.text("/etc/cni/net.d/10-oomlab.conflist", cniConfig)
+	w.text("/kind/manifests/default-cni.yaml", defaultCNI)
+	w.text("/kind/manifests/default-storage.yaml", defaultStorage)
 	w.dir("/etc/kubernetes/manifests", 0o755)
 	return w.close()
 }
@@ -117,7 +117,7 @@ func writeKubernetes(path string, r Recipe, b binaries) (*layer, error) {
 		w.symlink("/usr/bin/kubelet", hyperkube)
 	}
 	// What kubeadm is: kind writes its configuration for this version.
-	w.text("/kind/version", 0o644, r.Kubernetes)
+	w.text("/kind/version", r.Kubernetes)
 	return w.close()
 }
 

@@ -49,7 +49,7 @@ func appendLayer(w *tar.Writer, l *layer) error {
 	if err != nil {
 		return err
 	}
-	defer content.Close() //nolint:errcheck // read only
+	defer content.Close()
 	for r := tar.NewReader(content); ; {
 		header, err := r.Next()
 		if errors.Is(err, io.EOF) {

@@ -185,7 +185,7 @@ func importImages(ctx context.Context, b binaries, root, archive string) (err er
 	defer func() {
 		stop()
 		if !ended {
-			<-failed // that it was told to stop is not an error
+			<-failed //nolint:errcheck // that it was told to stop is not an error
 		}
 	}()
 

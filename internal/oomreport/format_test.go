@@ -88,7 +88,7 @@ var formats = map[string]func(r Record) string{
 	"journalctl mono": func(r Record) string { return stamp(r, "[%5d.%06d] ") + "node-1 kernel: " + r.Text },
 	"journalctl json": func(r Record) string {
 		if strings.Contains(r.Text, "PID:") { // as if it were not UTF-8
-			numbers := strings.ReplaceAll(strings.Trim(fmt.Sprint([]byte(r.Text)), "[]"), " ", ",")
+			numbers := strings.ReplaceAll(strings.Trim(fmt.Sprint([]byte(r.Text)), "[]"), " ", ",") //nolint:staticcheck // as numbers, not as text
 			return `{"_TRANSPORT":"kernel","_HOSTNAME":"n","MESSAGE":[` + numbers + `]}`
 		}
 		return fmt.Sprintf(`{"MESSAGE":%s,"_TRANSPORT":"kernel","_HOSTNAME":"n","__REALTIME_TIMESTAMP":"1","_SOURCE_MONOTONIC_TIMESTAMP":"%d"}`, quote(r.Text), r.Uptime.Microseconds())

@@ -19,7 +19,7 @@ func ParseKmsg(s string) (r Record, ok bool) {
 	rest := s[:end]
 	for i := range head {
 		var text string
-		text, rest, ok = strings.Cut(rest, ",")
+		text, rest, _ = strings.Cut(rest, ",")
 		if head[i], ok = parse[uint64](text); !ok {
 			return Record{}, false
 		}

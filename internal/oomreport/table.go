@@ -70,7 +70,7 @@ func layoutOf(columns []string) []field {
 
 // parseRow reads "[  16853]     0  16853   314412 …   300 balloon".
 func parseRow(s string, layout []field) (t Task, ok bool) {
-	id, rest, ok := strings.Cut(strings.TrimPrefix(s, "["), "]")
+	id, rest, _ := strings.Cut(strings.TrimPrefix(s, "["), "]")
 	t.PID, ok = parse[int](strings.TrimSpace(id))
 	if !ok || t.PID <= 0 || len(layout) == 0 {
 		return Task{}, false

@@ -53,7 +53,7 @@ func TestGuardRefusesWhatDoesNotFit(t *testing.T) {
 func TestCausePrefersTheReason(t *testing.T) {
 	reason, consequence := errors.New("MemAvailable fell"), errors.New("create pod: context canceled")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	if got := cause(ctx, consequence); got != consequence {
+	if got := cause(ctx, consequence); got != consequence { //nolint:errorlint // the very same error
 		t.Errorf("nothing was cancelled, got %v", got)
 	}
 	cancel(reason)

@@ -32,7 +32,7 @@ type process struct {
 // the thread is in (v1) or that dir is (v2, else nil). It dies with the thread.
 func spawn(stressor string, p Process, dir *os.File) (*process, error) {
 	// Without -limit it would refuse a plan beyond its own, which is the point.
-	cmd := exec.Command(stressor, "-limit=1Gi", "-plan=fill "+strconv.FormatInt(int64(p.Size), 10)+", hold")
+	cmd := exec.Command(stressor, "-limit=1Gi", "-plan=fill "+strconv.FormatInt(int64(p.Size), 10)+", hold") //nolint:noctx // kill and Pdeathsig end it
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if dir != nil {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())

@@ -72,7 +72,7 @@ func (n *node) Start(ctx context.Context) error {
 }
 
 func (c *container) start(l *Lab) error {
-	c.cmd = exec.Command(l.stressor, c.args...)
+	c.cmd = exec.Command(l.stressor, c.args...) //nolint:noctx // stop ends it, after an interruption, too
 	c.cmd.Stderr = os.Stderr
 	stdout, err := c.cmd.StdoutPipe()
 	if err != nil {
@@ -137,12 +137,12 @@ func (c *container) follow(stdout io.Reader) {
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 			c.tellReady(fmt.Errorf("event %q: %w", lines.Text(), err))
 		}
-		switch {
-		case event.Event == c.event:
+		switch event.Event {
+		case c.event:
 			if said++; said == c.times {
 				c.tellReady(nil)
 			}
-		case event.Event == "error":
+		case "error":
 			c.tellReady(errors.New(event.Message))
 		}
 	}

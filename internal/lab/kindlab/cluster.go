@@ -153,7 +153,7 @@ func (c *Cluster) abandon(created <-chan error) error {
 	for {
 		err := c.Delete(ctx)
 		select {
-		case <-created:
+		case <-created: //nolint:errcheck // it fails because its nodes are being removed
 			return errors.Join(err, c.Delete(ctx))
 		case <-ctx.Done():
 			return errors.Join(err, context.Cause(ctx))
