@@ -93,7 +93,7 @@ func TestPodCgroup(t *testing.T) {
 		for file, pair := range map[string][2]mem.Limit{
 			"memory.max":  {got.Max, max},
 			"memory.min":  {got.Min, limit(t, want.Unified[cm.Cgroup2MemoryMin])},
-			"memory.low":  {got.Low, limit(t, want.Unified[cm.Cgroup2MemoryLow])},
+			"memory.low":  {got.Low, limit(t, want.Unified["memory.low"])},
 			"memory.high": {got.High, limit(t, want.Unified[cm.Cgroup2MemoryHigh])},
 		} {
 			if pair[0] != pair[1] {
