@@ -19,29 +19,32 @@ import (
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/report"
 	"github.com/oomlab/oomlab/internal/run"
+	"github.com/oomlab/oomlab/scenarios"
 )
 
 type runOptions struct {
 	lab, output, record   string
 	kubernetes, nodeImage string
 	keep                  bool
+	vm                    vmOptions
 }
 
 func newRun() *cobra.Command {
 	var o runOptions
 	c := &cobra.Command{
 		Use: "run NAME|FILE", Short: "Run a scenario: predict, provoke, prove", Args: cobra.ExactArgs(1),
-		Example: "  oomlab run qos-order --lab cgroup\n  oomlab run my-story.yaml --record run.json\n  oomlab run qos-order --kubernetes v1.36.3 --keep",
+		Example: "  oomlab run qos-order --lab cgroup\n  oomlab run qos-order --lab vm --kernel 6.12\n  oomlab run my-story.yaml --record run.json\n  oomlab run qos-order --kubernetes v1.36.3 --keep",
 		RunE: func(c *cobra.Command, args []string) error {
 			return o.run(c.Context(), args[0], c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.lab, "lab", "kind", "where: `kind`, or cgroup: this kernel without Kubernetes")
+	f.StringVar(&o.lab, "lab", "kind", "where: `kind`; cgroup: this kernel without Kubernetes; vm: another kernel")
 	f.StringVar(&o.kubernetes, "kubernetes", nodeimage.DefaultKubernetes, "`version` of Kubernetes")
 	f.StringVar(&o.nodeImage, "node-image", "", "run this kind node `image` as it is")
 	f.StringVar(&o.record, "record", "", "write the run record to this `file`")
 	f.BoolVar(&o.keep, "keep", false, "keep the cluster and say how to reach it")
+	o.vm.flags(f)
 	outputFlag(c, &o.output)
 	return c
 }
@@ -51,11 +54,7 @@ func (o runOptions) run(ctx context.Context, name string, stdout, stderr io.Writ
 	if err != nil {
 		return err
 	}
-	facts, err := host.Read()
-	if err != nil {
-		return unfinished(err)
-	}
-	lab, closeLab, err := o.openLab(ctx, facts, stderr)
+	play, closeLab, err := o.openLab(ctx, stderr)
 	if err != nil {
 		return err
 	}
@@ -66,9 +65,11 @@ func (o runOptions) run(ctx context.Context, name string, stdout, stderr io.Writ
 		story = report.NewStory(stderr)
 	}
 	story.Begin(s)
-	r, err := run.Run(ctx, lab, s, run.Options{Host: facts.Record(), Observe: story.Event})
-	if err := o.writeRecord(r); err != nil {
-		return unfinished(err)
+	r, err := play(ctx, s, story.Event)
+	if r != nil {
+		if err := o.writeRecord(r); err != nil {
+			return unfinished(err)
+		}
 	}
 	if err != nil {
 		return unfinished(err)
@@ -101,16 +102,33 @@ func (o runOptions) writeRecord(r *record.Record) error {
 // interruption, too.
 const deleteTimeout = 2 * time.Minute
 
-// openLab returns the lab and what ends it.
-func (o runOptions) openLab(ctx context.Context, facts host.Facts, stderr io.Writer) (run.Lab, func() error, error) {
+// player runs a scenario in some lab and tells the story meanwhile.
+type player func(context.Context, *scenarios.Scenario, func(record.Event)) (*record.Record, error)
+
+// openLab returns what runs a scenario, and what ends the lab.
+func (o runOptions) openLab(ctx context.Context, stderr io.Writer) (player, func() error, error) {
+	nothing := func() error { return nil }
+	kubelet, err := qos.ParseVersion(o.kubernetes)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--kubernetes: %w", err)
+	}
+	if o.lab == "vm" {
+		play, err := o.openVM(ctx, kubelet, stderr)
+		return play, nothing, err
+	}
+	facts, err := host.Read()
+	if err != nil {
+		return nil, nil, unfinished(err)
+	}
+	here := func(lab run.Lab) player {
+		return func(ctx context.Context, s *scenarios.Scenario, observe func(record.Event)) (*record.Record, error) {
+			return run.Run(ctx, lab, s, run.Options{Host: facts.Record(), Observe: observe})
+		}
+	}
 	switch o.lab {
 	case "cgroup":
-		version, err := qos.ParseVersion(o.kubernetes)
-		if err != nil {
-			return nil, nil, err
-		}
-		lab, err := cgrouplab.New(ctx, version, facts.LowestAdj)
-		return lab, func() error { return nil }, unfinished(err)
+		lab, err := cgrouplab.New(ctx, cgrouplab.Options{Kubelet: kubelet, LowestAdj: facts.LowestAdj})
+		return here(lab), nothing, unfinished(err)
 	case "kind":
 		cluster, err := kindlab.Up(ctx, kindlab.UpOptions{NodeImage: o.nodeImage, Kubernetes: o.kubernetes, Host: facts, Out: stderr})
 		if err != nil {
@@ -125,9 +143,9 @@ func (o runOptions) openLab(ctx context.Context, facts host.Facts, stderr io.Wri
 			defer cancel()
 			return cluster.Delete(ctx)
 		}
-		return cluster.Lab(cluster.Workers()[0]), end, nil
+		return here(cluster.Lab(cluster.Workers()[0])), end, nil
 	}
-	return nil, nil, fmt.Errorf("--lab %q: want kind or cgroup", o.lab)
+	return nil, nil, fmt.Errorf("--lab %q: want kind, cgroup or vm", o.lab)
 }
 
 func newShow() *cobra.Command {

@@ -149,14 +149,20 @@ func (h Hierarchy) Procs(path string) ([]int, error) {
 	return pids, nil
 }
 
-// Usage returns what is charged to a cgroup and everything below it.
+// isRoot reports whether a path is the root of the hierarchy. In cgroup v2 it
+// has no files of its own about limits and events: it is the machine.
+func isRoot(path string) bool { return path == "/" }
+
+// Usage returns what is charged to a cgroup and everything below it; nothing
+// for the root of a v2 hierarchy, which keeps no such account.
 func (h Hierarchy) Usage(path string) (mem.Bytes, error) {
 	l, err := h.limit(path, "memory.usage_in_bytes", "memory.current")
 	b, _ := l.Bytes()
 	return b, err
 }
 
-// Limit returns memory.max (v2) or memory.limit_in_bytes (v1).
+// Limit returns memory.max (v2) or memory.limit_in_bytes (v1). It is absent for
+// the root of a v2 hierarchy.
 func (h Hierarchy) Limit(path string) (mem.Limit, error) {
 	return h.limit(path, "memory.limit_in_bytes", "memory.max")
 }
@@ -178,7 +184,9 @@ func (h Hierarchy) limit(path, v1, v2 string) (mem.Limit, error) {
 		name = v1
 	}
 	data, err := os.ReadFile(filepath.Join(h.Dir(path), name))
-	if err != nil {
+	if isRoot(path) && errors.Is(err, fs.ErrNotExist) {
+		return mem.Limit{}, nil
+	} else if err != nil {
 		return mem.Limit{}, fmt.Errorf("read %s of cgroup %s: %w", name, path, err)
 	}
 	l, err := mem.ParseLimit(string(data))
@@ -201,14 +209,17 @@ func (h Hierarchy) OOMGroup(path string) (bool, error) {
 
 // OOMKills returns the number of processes of this cgroup alone, not of those
 // below it, that the OOM killer has killed: oom_kill of memory.oom_control
-// (v1) or of memory.events.local (v2). It is a counter: use differences.
+// (v1) or of memory.events.local (v2). It is a counter: use differences. The
+// root of a v2 hierarchy counts none.
 func (h Hierarchy) OOMKills(path string) (int, error) {
 	name := "memory.events.local"
 	if h.Version == 1 {
 		name = "memory.oom_control"
 	}
 	data, err := os.ReadFile(filepath.Join(h.Dir(path), name))
-	if err != nil {
+	if isRoot(path) && errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	} else if err != nil {
 		return 0, fmt.Errorf("read %s of cgroup %s: %w", name, path, err)
 	}
 	for line := range strings.Lines(string(data)) {

@@ -20,12 +20,21 @@ import (
 
 // Snapshot reads every process and every memory cgroup from root downwards, and
 // root's own ancestors' limits: what the kernel would judge if root ran out now.
+// From the root of the hierarchy it is what the whole machine has, and has left.
 // Processes and cgroups that vanish meanwhile are left out.
 func (h Hierarchy) Snapshot(kernel oom.Kernel, root string) (oom.Snapshot, error) {
 	s := oom.Snapshot{Time: time.Now(), Kernel: kernel}
 	paths, err := h.Walk(root)
 	if err != nil {
 		return s, err
+	}
+	if isRoot(root) {
+		available, err := MemAvailable()
+		if err != nil {
+			return s, err
+		}
+		pages := available.Pages(kernel.PageSize)
+		s.Available = &pages
 	}
 	for _, path := range paths {
 		cgroup, err := h.Cgroup(path)
@@ -98,7 +107,9 @@ func (h Hierarchy) swappiness(path string) (int, error) {
 // file pages of the whole subtree (memory.stat; total_… in cgroup v1).
 func (h Hierarchy) pageCache(path string) (mem.Bytes, error) {
 	f, err := os.Open(filepath.Join(h.Dir(path), "memory.stat"))
-	if err != nil {
+	if isRoot(path) && errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // older kernels keep none for the root
+	} else if err != nil {
 		return 0, fmt.Errorf("read memory.stat of cgroup %s: %w", path, err)
 	}
 	defer f.Close()

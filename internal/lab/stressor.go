@@ -1,52 +1,12 @@
-// Package lab holds what the labs have in common: the stressor's program and
-// its command line. The labs themselves know nothing of each other.
+// Package lab holds what the labs have in common: the programs that they start,
+// and the stressor's command line. The labs themselves know nothing of each
+// other.
 package lab
 
 import (
-	"context"
-	"fmt"
-	"os"
-	"path/filepath"
-
-	"github.com/oomlab/oomlab/internal/cache"
-	"github.com/oomlab/oomlab/internal/proc"
 	"github.com/oomlab/oomlab/scenarios"
 	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
-
-// StressorEnv names a ready-made stressor program.
-const StressorEnv = "OOMLAB_STRESSOR"
-
-const stressorPackage = "github.com/oomlab/oomlab/stressor"
-
-// Stressor returns the path of the stressor's program: the one that
-// OOMLAB_STRESSOR names, or oomlab-stressor next to this program, or else one
-// built from the sources that the working directory is in.
-func Stressor(ctx context.Context) (string, error) {
-	if path := os.Getenv(StressorEnv); path != "" {
-		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("%s: %w", StressorEnv, err)
-		}
-		return filepath.Abs(path)
-	}
-	if self, err := os.Executable(); err == nil {
-		path := filepath.Join(filepath.Dir(self), "oomlab-stressor")
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
-		}
-	}
-	dir, err := cache.Dir("stressor")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "oomlab-stressor")
-	build := proc.Command(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, stressorPackage)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if err := proc.Run(build); err != nil {
-		return "", fmt.Errorf("build the stressor: %w\nrun make build, or name a built one in %s", err, StressorEnv)
-	}
-	return path, nil
-}
 
 // StressorArgs returns the arguments that make a stressor do what the container
 // says. A balloon is blown up at once; pressure waits for SIGUSR1.

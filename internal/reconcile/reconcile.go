@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/oomlab/oomlab/internal/oomreport"
+	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 )
 
@@ -112,7 +113,9 @@ func Attribute(n Node, l Line, p Process) (record.Kill, bool) {
 		return k, false
 	}
 	k.Owner = n.Owner(k.TaskCgroup)
-	if k.OOMCgroup != "" {
+	if l.Report.Global {
+		k.OOMLevel = qos.LevelGlobal
+	} else if k.OOMCgroup != "" {
 		k.OOMLevel = n.Owner(k.OOMCgroup).Level
 	}
 	return k, true

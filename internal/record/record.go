@@ -32,6 +32,7 @@ type Record struct {
 	ElapsedSeconds float64             `json:"elapsedSeconds"`
 	Lab            string              `json:"lab"`
 	Host           Host                `json:"host"`
+	VM             *VM                 `json:"vm,omitempty"`
 	Node           Node                `json:"node"`
 	Scenario       *scenarios.Scenario `json:"scenario"`
 	// Error is why the run could not be finished. It then proves nothing.
@@ -80,6 +81,21 @@ type Host struct {
 	LowestAdj int `json:"lowestOOMScoreAdj"`
 	// LowestAdjProof says how that was probed.
 	LowestAdjProof string `json:"lowestOOMScoreAdjProof"`
+}
+
+// VM is the virtual machine that a run had for itself. Host then describes the
+// guest, and every other time of the record is by the guest's clock.
+type VM struct {
+	// KernelName is the package that the kernel came from, or its file.
+	KernelName  string    `json:"kernelName"`
+	Accelerator string    `json:"accelerator"` // kvm, tcg
+	Memory      mem.Bytes `json:"memoryBytes"`
+	// Seed is set where the run was deterministic: then all of the record but
+	// Started and ElapsedSeconds is the same whenever it is run.
+	Seed *int `json:"seed,omitempty"`
+	// Started and ElapsedSeconds are by the clock of whoever ran it.
+	Started        time.Time `json:"started"`
+	ElapsedSeconds float64   `json:"elapsedSeconds"`
 }
 
 // Node is the node a scenario ran on.
@@ -171,7 +187,8 @@ type Kill struct {
 	// container ends.
 	Main bool `json:"mainProcess"`
 	// OOMCgroup ran out, TaskCgroup was the victim's. Both are empty where the
-	// kernel's report was suppressed by its rate limit.
+	// kernel's report was suppressed by its rate limit, and OOMCgroup where the
+	// whole machine ran out (OOMLevel global).
 	OOMCgroup   string    `json:"oomCgroup,omitempty"`
 	TaskCgroup  string    `json:"taskCgroup,omitempty"`
 	OOMLevel    qos.Level `json:"oomLevel,omitempty"`

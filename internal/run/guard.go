@@ -17,10 +17,11 @@ const (
 	guardInterval = 100 * time.Millisecond
 )
 
-// guard refuses a node that doesn't fit in this machine's free memory with a
+// Guard refuses a node that doesn't fit in this machine's free memory with a
 // reserve, and watches from then on: the returned context is cancelled when the
-// free memory falls below the reserve. The returned function ends the watch.
-func guard(ctx context.Context, node mem.Bytes) (context.Context, func(), error) {
+// free memory falls below the reserve. The returned function ends the watch. The
+// errors wrap ErrUnsafe.
+func Guard(ctx context.Context, node mem.Bytes) (context.Context, func(), error) {
 	available, err := evidence.MemAvailable()
 	if err != nil {
 		return nil, nil, err

@@ -13,6 +13,7 @@ import (
 	"github.com/oomlab/oomlab/internal/forecast"
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/oom"
+	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/verdict"
 	"github.com/oomlab/oomlab/scenarios"
@@ -310,7 +311,11 @@ func (r *runner) afterKill(ctx context.Context, k record.Kill) (group int, err e
 
 func (r *runner) tellKill(k record.Kill) {
 	where := ""
-	if k.OOMLevel != "" {
+	switch k.OOMLevel {
+	case "":
+	case qos.LevelGlobal:
+		where = " (the whole machine ran out)"
+	default:
 		where = fmt.Sprintf(" (the %s cgroup ran out)", k.OOMLevel)
 	}
 	r.tell("kill", "%d. the kernel killed %s, pid %d, oom_score_adj %d, which held %s%s",

@@ -20,7 +20,7 @@ import (
 
 // Lab is where scenarios run.
 type Lab interface {
-	// Name is the lab's name: kind, cgroup.
+	// Name is the lab's name: kind, cgroup, vm.
 	Name() string
 	// Prepare returns a clean node of exactly the size that the scenario asks
 	// for, its kubelet configured as asked.
@@ -63,6 +63,9 @@ type RestartsKubelet interface {
 // Options are the choices of a run.
 type Options struct {
 	Host record.Host
+	// Expendable says that this machine was made for the run and ends with it:
+	// nothing on it needs a reserve of memory.
+	Expendable bool
 	// Observe is called with every line of the story, in order.
 	Observe func(record.Event)
 	// BeforeClose is called while the workloads still exist, after a failure,
@@ -130,11 +133,13 @@ func (r *runner) run(ctx context.Context) (err error) {
 	if r.hierarchy, err = evidence.FindHierarchy(); err != nil {
 		return err
 	}
-	ctx, unguard, err := guard(ctx, r.scenario.Node.Memory.Bytes)
-	if err != nil {
-		return err
+	if !r.opts.Expendable {
+		var unguard func()
+		if ctx, unguard, err = Guard(ctx, r.scenario.Node.Memory.Bytes); err != nil {
+			return err
+		}
+		defer unguard()
 	}
-	defer unguard()
 
 	r.tell("prepare", "a node of %s, of which %s for pods", r.scenario.Node.Memory, r.scenario.Node.Kubepods())
 	if r.node, err = r.lab.Prepare(ctx, r.scenario); err != nil {

@@ -29,7 +29,7 @@ func TestGuardRefusesWhatDoesNotFit(t *testing.T) {
 		{"a small node", mem.MiB, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			ctx, unguard, err := guard(t.Context(), tc.node)
+			ctx, unguard, err := Guard(t.Context(), tc.node)
 			if !errors.Is(err, tc.want) {
 				t.Fatalf("got error %v, want %v", err, tc.want)
 			}
@@ -42,7 +42,7 @@ func TestGuardRefusesWhatDoesNotFit(t *testing.T) {
 			if ctx.Err() != nil {
 				t.Errorf("the run was cancelled at once: %v", context.Cause(ctx))
 			}
-			unguard()
+			unGuard()
 			if ctx.Err() == nil {
 				t.Error("the context lives on after the run")
 			}

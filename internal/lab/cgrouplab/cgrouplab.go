@@ -5,6 +5,7 @@
 package cgrouplab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,21 +26,32 @@ import (
 // Prefix begins the name of every cgroup that this lab makes.
 const Prefix = "oomlab-"
 
-const noKubelet = "the cgroup lab has no kubelet"
+// Options are what a lab is made from.
+type Options struct {
+	// Name is the lab's, "cgroup" if empty: the vm lab runs this one in its
+	// virtual machines.
+	Name string
+	// Kubelet is the version of the kubelet whose formulas give the scores. No
+	// score below LowestAdj can be given on this machine.
+	Kubelet   qos.Version
+	LowestAdj int
+	// Machine is the memory of a machine that was made for the run, which may
+	// then run out of it as a whole: domain global. 0 forbids it.
+	Machine mem.Bytes
+}
 
 // Lab makes nodes out of cgroups.
 type Lab struct {
+	Options
 	hierarchy evidence.Hierarchy
 	stressor  string
-	kubelet   qos.Version
-	lowestAdj int
 }
 
 var _ run.Lab = (*Lab)(nil)
 
-// New returns the lab. The kubelet's version decides the scores; none below
-// lowestAdj can be given on this machine.
-func New(ctx context.Context, kubelet qos.Version, lowestAdj int) (*Lab, error) {
+// New returns the lab.
+func New(ctx context.Context, o Options) (*Lab, error) {
+	o.Name = cmp.Or(o.Name, "cgroup")
 	hierarchy, err := evidence.FindHierarchy()
 	if err != nil {
 		return nil, err
@@ -48,25 +60,28 @@ func New(ctx context.Context, kubelet qos.Version, lowestAdj int) (*Lab, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Lab{hierarchy: hierarchy, stressor: stressor, kubelet: kubelet, lowestAdj: lowestAdj}, nil
+	return &Lab{Options: o, hierarchy: hierarchy, stressor: stressor}, nil
 }
 
-// Name returns "cgroup".
-func (l *Lab) Name() string { return "cgroup" }
+// Name returns the lab's name.
+func (l *Lab) Name() string { return l.Options.Name }
 
 // Prepare makes the cgroups of a node and of its pods.
 func (l *Lab) Prepare(_ context.Context, s *scenarios.Scenario) (run.Node, error) {
-	if s.Node.Domain == qos.LevelGlobal {
-		return nil, errors.New("the cgroup lab never lets the whole machine run out of memory: use --lab vm")
-	}
-	name := fmt.Sprintf("%s%d", Prefix, os.Getpid())
 	n := &node{
 		lab: l, scenario: s, owners: map[string]record.Owner{},
 		config: qos.Node{
-			Version: l.kubelet, Capacity: s.Node.Memory.Bytes, SystemReserved: s.Node.Reservation(),
+			Version: l.Kubelet, Capacity: s.Node.Memory.Bytes, SystemReserved: s.Node.Reservation(),
 			CgroupVersion: l.hierarchy.Version, SingleProcessOOMKill: s.Node.Kubelet.SingleProcessOOMKill,
-			Layout: qos.Layout{Driver: qos.Cgroupfs, Prefix: "/" + name},
+			Layout: qos.Layout{Driver: qos.Cgroupfs, Prefix: fmt.Sprintf("/%s%d", Prefix, os.Getpid())},
 		},
+	}
+	if s.Node.Domain == qos.LevelGlobal {
+		if l.Machine == 0 {
+			return nil, errors.New("the cgroup lab never lets the whole machine run out of memory: use --lab vm")
+		}
+		// The machine is the node, as for a kubelet outside of containers.
+		n.config.Capacity, n.config.Prefix = l.Machine, ""
 	}
 	if err := n.makeCgroups(); err != nil {
 		return nil, errors.Join(err, n.removeCgroups())
@@ -84,11 +99,15 @@ type node struct {
 	containers []*container
 }
 
-func (n *node) root() string { return "/" + n.config.Prefix[1:] }
+// root is the node's own cgroup: the root of the hierarchy where the node is
+// the whole machine.
+func (n *node) root() string { return path.Join("/", n.config.Prefix) }
 
 func (n *node) makeCgroups() error {
 	kubepods := n.config.Kubepods()
-	if err := n.makeCgroup(n.root(), mem.LimitOf(n.config.Capacity), record.Owner{Level: qos.LevelNode}); err != nil {
+	if n.root() == "/" {
+		n.owners["/"] = record.Owner{Level: qos.LevelGlobal}
+	} else if err := n.makeCgroup(n.root(), mem.LimitOf(n.config.Capacity), record.Owner{Level: qos.LevelNode}); err != nil {
 		return err
 	}
 	limits := n.config.KubepodsLimits(nil)
@@ -135,7 +154,7 @@ func (n *node) makePod(w scenarios.Workload, name string) error {
 		event, times := lab.Awaited(c)
 		n.containers = append(n.containers, &container{
 			owner: owner, cgroup: dir, args: lab.StressorArgs(c, ""), presses: c.Press != "", event: event, times: times,
-			class: class, adj: max(n.config.OOMScoreAdj(pod, spec), n.lab.lowestAdj),
+			class: class, adj: max(n.config.OOMScoreAdj(pod, spec), n.lab.LowestAdj),
 		})
 	}
 	return nil
@@ -179,8 +198,8 @@ func (n *node) write(cgroup, file, value string) error {
 // Facts describes the node.
 func (n *node) Facts() record.Node {
 	return record.Node{
-		Name: strings.Trim(n.root(), "/"), Capacity: n.config.Capacity,
-		Cgroup: n.root(), Kubepods: n.config.Kubepods(), NoKubelet: noKubelet,
+		Name: cmp.Or(strings.Trim(n.root(), "/"), "machine"), Capacity: n.config.Capacity,
+		Cgroup: n.root(), Kubepods: n.config.Kubepods(), NoKubelet: "the " + n.lab.Name() + " lab has no kubelet",
 	}
 }
 

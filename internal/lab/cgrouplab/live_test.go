@@ -43,7 +43,7 @@ func newLab(t *testing.T) (*cgrouplab.Lab, host.Facts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lab, err := cgrouplab.New(t.Context(), qos.Newest, facts.LowestAdj)
+	lab, err := cgrouplab.New(t.Context(), cgrouplab.Options{Kubelet: qos.Newest, LowestAdj: facts.LowestAdj})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,93 @@
+// Oomlab-guest is the init of the vm lab's machines: it runs one scenario on the
+// kernel that has just booted, with the same engine as every lab, tells what
+// happens over the second serial port, and ends the machine.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/oomlab/oomlab/internal/host"
+	"github.com/oomlab/oomlab/internal/lab/cgrouplab"
+	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/internal/run"
+)
+
+func main() {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "oomlab-guest is the init of a virtual machine: oomlab run --lab vm starts it there")
+		os.Exit(2)
+	}
+	if err := play(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "oomlab-guest:", err) // the console: there is no port to tell it to
+	}
+	// QEMU ends at a restart (-no-reboot). Init must never return: that is a
+	// kernel panic.
+	err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	fmt.Fprintln(os.Stderr, "oomlab-guest: restart:", err)
+	select {}
+}
+
+// play does the job. Its error says that nobody could be told the outcome.
+func play(ctx context.Context) error {
+	if err := mountBase(); err != nil {
+		return err
+	}
+	port, err := openPort(wire.Port)
+	if err != nil {
+		return err
+	}
+	last := wire.Message{Done: true}
+	if last.Record, err = do(ctx, port); err != nil {
+		last.Error = err.Error()
+	}
+	if err := port.send(last); err != nil {
+		return err
+	}
+	return port.drain()
+}
+
+func do(ctx context.Context, port *port) (*record.Record, error) {
+	data, err := os.ReadFile(wire.JobFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the job: %w", err)
+	}
+	var job wire.Job
+	if err := json.Unmarshal(data, &job); err != nil {
+		return nil, fmt.Errorf("read the job: %w", err)
+	}
+	if job.Scenario == nil {
+		return nil, nil
+	}
+	if err := mountCgroups(job.CgroupVersion); err != nil {
+		return nil, err
+	}
+	facts, err := host.Read()
+	if err != nil {
+		return nil, err
+	}
+	lab, err := cgrouplab.New(ctx, cgrouplab.Options{
+		Name: "vm", Kubelet: job.Kubelet, LowestAdj: facts.LowestAdj, Machine: facts.MemTotal,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var lost error
+	r, err := run.Run(ctx, lab, job.Scenario, run.Options{
+		Host: facts.Record(), Expendable: true,
+		Observe: func(e record.Event) {
+			if err := port.send(wire.Message{Event: &e}); err != nil && lost == nil {
+				lost = err
+			}
+		},
+	})
+	if err == nil && lost != nil {
+		err = fmt.Errorf("tell the story: %w", lost)
+	}
+	return r, err
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+const cgroupDir = "/sys/fs/cgroup"
+
+// mountBase mounts what every program expects.
+func mountBase() error {
+	return mountAll([]mount{
+		{"proc", "/proc", "proc", ""},
+		{"sysfs", "/sys", "sysfs", ""},
+		{"devtmpfs", "/dev", "devtmpfs", ""},
+	})
+}
+
+// mountCgroups mounts the memory controller's hierarchy, version 1 or 2.
+func mountCgroups(version int) error {
+	if version == 1 {
+		return mountAll([]mount{{"cgroup", cgroupDir, "cgroup", "memory"}})
+	}
+	if err := mountAll([]mount{{"cgroup2", cgroupDir, "cgroup2", ""}}); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(cgroupDir, "cgroup.subtree_control"), []byte("+memory"), 0); err != nil {
+		return fmt.Errorf("enable the memory controller: %w", err)
+	}
+	return nil
+}
+
+type mount struct{ source, target, fstype, data string }
+
+func mountAll(mounts []mount) error {
+	for _, m := range mounts {
+		if err := os.MkdirAll(m.target, 0o755); err != nil {
+			return fmt.Errorf("mount %s: %w", m.target, err)
+		}
+		err := unix.Mount(m.source, m.target, m.fstype, unix.MS_NOSUID, m.data)
+		if err != nil && err != unix.EBUSY { //nolint:errorlint // a bare errno; busy: the kernel has mounted it itself
+			return fmt.Errorf("mount %s at %s: %w", m.fstype, m.target, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
+)
+
+// port is a serial port that carries messages.
+type port struct {
+	file    *os.File
+	encoder *json.Encoder
+}
+
+// openPort opens a serial port, and keeps its line discipline from changing
+// what is sent.
+func openPort(path string) (*port, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the port for messages: %w", err)
+	}
+	t, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	if err != nil {
+		return nil, fmt.Errorf("set up %s: %w", path, err)
+	}
+	t.Oflag &^= unix.OPOST
+	t.Lflag &^= unix.ECHO | unix.ICANON | unix.ISIG
+	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, t); err != nil {
+		return nil, fmt.Errorf("set up %s: %w", path, err)
+	}
+	return &port{f, json.NewEncoder(f)}, nil
+}
+
+func (p *port) send(m wire.Message) error {
+	if err := p.encoder.Encode(m); err != nil {
+		return fmt.Errorf("send a message to the host: %w", err)
+	}
+	return nil
+}
+
+// drain waits until everything has been sent.
+func (p *port) drain() error {
+	if err := unix.IoctlSetInt(int(p.file.Fd()), unix.TCSBRK, 1); err != nil {
+		return fmt.Errorf("send the last message to the host: %w", err)
+	}
+	return nil
+}

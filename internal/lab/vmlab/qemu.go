@@ -1,0 +1,85 @@
+package vmlab
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/oomlab/oomlab/internal/mem"
+)
+
+// Program is QEMU's, and Package where Debian has it.
+const (
+	Program = "qemu-system-x86_64"
+	Package = "qemu-system-x86"
+)
+
+// Accelerator is how a guest's instructions are executed.
+type Accelerator string
+
+// The accelerators. TCG translates every instruction and works everywhere.
+const (
+	KVM Accelerator = "kvm"
+	TCG Accelerator = "tcg"
+)
+
+// machine is one virtual machine, as QEMU is told to make it.
+type machine struct {
+	kernel, initramfs string // files that QEMU reads
+	console, messages string // files that the two serial ports write
+	memory            mem.Bytes
+	accelerator       Accelerator
+	seed              *int // deterministic, where it is set
+}
+
+// args returns QEMU's arguments. There is one processor, no disk, no network
+// and no device but the two serial ports: nothing that the host's timing could
+// reach. Files, not pipes, take what the ports send, so that a slow reader
+// never stops the guest.
+func (m machine) args() []string {
+	args := []string{
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-smp", "1", "-m", fmt.Sprintf("%dM", m.memory/mem.MiB),
+		"-kernel", m.kernel, "-initrd", m.initramfs, "-append", strings.Join(m.cmdline(), " "),
+		"-chardev", "file,id=console,path=" + m.console, "-serial", "chardev:console",
+		"-chardev", "file,id=messages,path=" + m.messages, "-serial", "chardev:messages",
+	}
+	switch {
+	case m.accelerator == KVM:
+		args = append(args, "-accel", "kvm", "-cpu", "host")
+	case m.seed == nil:
+		// qemu64 touches pages faster than max: fewer features to emulate.
+		args = append(args, "-accel", "tcg", "-cpu", "qemu64")
+	default:
+		args = append(args, "-accel", "tcg", "-cpu", "qemu64")
+		args = append(args, deterministic(*m.seed)...)
+	}
+	return args
+}
+
+// Shifts of -icount: an instruction takes 2^shift ns of the guest's time. Below
+// the first a guest has hardly any time to lose, above the last its timeouts
+// come before its work is done.
+const (
+	firstShift = 0
+	shifts     = 2
+)
+
+// deterministic makes every clock of the guest count its instructions, and its
+// randomness come from the seed. The seed also decides how long an instruction
+// takes, so that different seeds are different schedules.
+func deterministic(seed int) []string {
+	return []string{
+		"-icount", fmt.Sprintf("shift=%d,sleep=off", firstShift+seed%shifts),
+		"-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", fmt.Sprint(seed),
+	}
+}
+
+// cmdline is the kernel's command line.
+func (m machine) cmdline() []string {
+	return []string{
+		"console=ttyS0", "quiet", "panic=-1", "rdinit=/init",
+		// The kernel is at the same addresses in every run of a seed, and
+		// nothing is gained from moving it.
+		"nokaslr",
+	}
+}

@@ -1,0 +1,132 @@
+// Package vmlab runs a scenario on another kernel: in a virtual machine whose
+// init is a program of this module and carries the engine, the cgroup lab and
+// the stressor inside. There every capability is there, so that scores are what
+// the kubelet gives, down to -997, and the whole machine may run out of memory.
+// It needs QEMU, and neither root nor KVM.
+package vmlab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/oomlab/oomlab/internal/lab"
+	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/internal/run"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+// Options describe a machine and what it is for.
+type Options struct {
+	// Kernel is the file of a Linux kernel for x86-64 (a bzImage), and
+	// KernelName what the record calls it.
+	Kernel, KernelName string
+	// Kubelet is the version whose formulas give the scores.
+	Kubelet qos.Version
+	// CgroupVersion is 1 or 2.
+	CgroupVersion int
+	// Accelerator is TCG if empty.
+	Accelerator Accelerator
+	// Seed makes the run deterministic: one seed, one schedule, whatever the
+	// host does. It needs TCG. nil: the host's timing decides.
+	Seed *int
+	// Observe is called with every line of the story, in order.
+	Observe func(record.Event)
+}
+
+const (
+	// guestOverhead is what the kernel, its page array and oomlab take beside
+	// the node, in a machine that is not itself the node.
+	guestOverhead = 256 * mem.MiB
+	// hostOverhead is what QEMU takes beside the guest's memory, most of it for
+	// translated code.
+	hostOverhead = 256 * mem.MiB
+	// bootTime bounds what a machine may take beside the scenario's own pressure.
+	bootTime = 2 * time.Minute
+)
+
+// Memory returns what a machine for this scenario has: a node that is bounded
+// by its cgroup fits in, and where the whole machine runs out it is the node.
+func Memory(s *scenarios.Scenario) mem.Bytes {
+	if s.Node.Domain == qos.LevelGlobal {
+		return s.Node.Memory.Bytes
+	}
+	return s.Node.Memory.Bytes + guestOverhead
+}
+
+// Run runs the scenario in a machine of its own. The record comes back whenever
+// the guest had one, even next to an error, as from run.Run.
+func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record, error) {
+	if o.Seed != nil && o.Accelerator == KVM {
+		return nil, errors.New("a seed needs every instruction counted, which KVM can't: leave one of them out")
+	}
+	files, err := guestFiles(ctx, wire.Job{Scenario: s, Kubelet: o.Kubelet, CgroupVersion: o.CgroupVersion})
+	if err != nil {
+		return nil, err
+	}
+	m := machine{kernel: o.Kernel, memory: Memory(s), accelerator: o.Accelerator, seed: o.Seed}
+	ctx, unguard, err := run.Guard(ctx, m.memory+hostOverhead)
+	if err != nil {
+		return nil, err
+	}
+	defer unguard()
+	limit := bootTime + s.Until.Deadline()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was ended after %s", limit))
+	defer cancel()
+	started := time.Now()
+	out, err := m.boot(ctx, files, func(m wire.Message) {
+		if m.Event != nil && o.Observe != nil {
+			o.Observe(*m.Event)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("run %s on kernel %s: %w", s.Metadata.Name, o.KernelName, err)
+	}
+	r := out.last.Record
+	if r != nil {
+		r.VM = &record.VM{
+			KernelName: o.KernelName, Accelerator: string(o.Accelerator), Memory: m.memory, Seed: o.Seed,
+			Started: started.UTC(), ElapsedSeconds: time.Since(started).Seconds(),
+		}
+	}
+	if out.last.Error != "" {
+		return r, errors.New(out.last.Error)
+	}
+	return r, nil
+}
+
+// guestFiles returns the initramfs: the init, the stressor next to it, and the
+// job.
+func guestFiles(ctx context.Context, job wire.Job) ([]file, error) {
+	if runtime.GOARCH != "amd64" {
+		return nil, fmt.Errorf("the vm lab boots x86-64 kernels with programs built for this machine, which is %s", runtime.GOARCH)
+	}
+	guest, err := lab.Guest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stressor, err := lab.Stressor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(job)
+	if err != nil {
+		return nil, fmt.Errorf("write the machine's job: %w", err)
+	}
+	files := []file{{name: wire.JobFile[1:], mode: 0o644, data: data}}
+	for _, program := range []struct{ name, path string }{{"init", guest}, {"oomlab-stressor", stressor}} {
+		data, err := os.ReadFile(program.path)
+		if err != nil {
+			return nil, fmt.Errorf("read the guest's %s: %w", program.name, err)
+		}
+		files = append(files, file{name: program.name, mode: 0o755, data: data})
+	}
+	return files, nil
+}

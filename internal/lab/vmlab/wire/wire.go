@@ -1,0 +1,39 @@
+// Package wire is what the vm lab and the init of its machines tell each other.
+// The job lies in the initramfs; the messages come over the second serial port,
+// a line of JSON each. The kernel's log has the first port for itself.
+package wire
+
+import (
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+const (
+	// JobFile is where the job lies in the initramfs.
+	JobFile = "/job.json"
+	// Port is the guest's device for messages.
+	Port = "/dev/ttyS1"
+)
+
+// Job is what a machine is made for. Without a scenario it only proves that it
+// boots.
+type Job struct {
+	Scenario *scenarios.Scenario `json:"scenario,omitempty"`
+	// Kubelet is the version whose formulas give the scores.
+	Kubelet qos.Version `json:"kubelet"`
+	// CgroupVersion is the hierarchy to mount, 1 or 2.
+	CgroupVersion int `json:"cgroupVersion"`
+}
+
+// Message is one line from the guest.
+type Message struct {
+	// Event is a line of the story.
+	Event *record.Event `json:"event,omitempty"`
+	// Done says that this is the last message: all is well unless Error says
+	// otherwise. A run that could not be finished has both, as run.Run returns
+	// them.
+	Done   bool           `json:"done,omitempty"`
+	Record *record.Record `json:"record,omitempty"`
+	Error  string         `json:"error,omitempty"`
+}
