@@ -1,6 +1,7 @@
 // Package apt installs missing packages on Debian and Ubuntu. It is the only
 // place where oomlab changes the machine it runs on, so it says what it does
-// before doing it, and can be told not to: OOMLAB_NO_INSTALL=1.
+// before doing it, and can be told not to: OOMLAB_NO_INSTALL=1. An Archive only
+// fetches packages, into a directory of its own.
 package apt
 
 import (
@@ -118,8 +119,12 @@ func notInstalled(packages []string, listed string) []string {
 
 // run runs a command and returns what it printed. A cancelled context
 // interrupts instead of killing: dpkg must not stop halfway through a package.
-func run(ctx context.Context, argv ...string) (string, error) {
+func run(ctx context.Context, argv ...string) (string, error) { return runIn(ctx, "", argv...) }
+
+// runIn is run in a directory.
+func runIn(ctx context.Context, dir string, argv ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = time.Minute

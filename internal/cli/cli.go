@@ -102,6 +102,7 @@ func newRoot() *cobra.Command {
 		newShow(),
 		newCompare(),
 		newNodeImage(),
+		newKernel(),
 		newDoctor(),
 		newClean(),
 		newVersion(),

@@ -77,7 +77,7 @@ func newDoctor() *cobra.Command {
 			if err != nil {
 				return unfinished(err)
 			}
-			report.Requirements = append(report.Requirements, engineRequirement(c.Context()))
+			report.Requirements = append(report.Requirements, engineRequirement(c.Context()), vmRequirement(c.Context()))
 			return printAs(c.OutOrStdout(), output, report, func(w io.Writer) {
 				_, _ = fmt.Fprintln(w, "REQUIREMENT\tOK\tPROOF")
 				for _, r := range report.Requirements {

@@ -2,50 +2,155 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/oomlab/oomlab/internal/host"
+	"github.com/oomlab/oomlab/internal/kernelimage"
 	"github.com/oomlab/oomlab/internal/lab/vmlab"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/scenarios"
 )
 
+// defaultKernel is the series that Debian's current release has.
+const defaultKernel = "6.12"
+
+// noSeed says that the host's timing decides.
+const noSeed = -1
+
 // vmOptions are the flags of the vm lab.
 type vmOptions struct {
-	kernel string
-	cgroup int
-	seed   int
+	kernel       string
+	cgroup, seed int
 }
 
 func (o *vmOptions) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.kernel, "kernel", "", "vm lab: the `kernel`, a series such as 6.12 or the file of one")
+	f.StringVar(&o.kernel, "kernel", defaultKernel, "vm lab: a series of `kernels`, a version, or the file of a bzImage")
 	f.IntVar(&o.cgroup, "cgroup", 2, "vm lab: `version` of the cgroups, 1 or 2")
-	f.IntVar(&o.seed, "seed", -1, "vm lab: run deterministically, one schedule for each `number` from 0")
+	f.IntVar(&o.seed, "seed", noSeed, "vm lab: run deterministically; each `number` from 0 is another schedule")
 }
 
 // openVM returns what runs a scenario in a virtual machine.
-func (o runOptions) openVM(_ context.Context, kubelet qos.Version, _ io.Writer) (player, error) {
-	if o.vm.cgroup != 1 && o.vm.cgroup != 2 {
-		return nil, fmt.Errorf("--cgroup %d: want 1 or 2", o.vm.cgroup)
+func (o vmOptions) openVM(ctx context.Context, kubelet qos.Version, stderr io.Writer) (player, error) {
+	if o.cgroup != 1 && o.cgroup != 2 {
+		return nil, fmt.Errorf("--cgroup %d: want 1 or 2", o.cgroup)
 	}
-	if _, err := os.Stat(o.vm.kernel); err != nil {
-		return nil, fmt.Errorf("--kernel: %w", err)
+	if o.seed < noSeed {
+		return nil, fmt.Errorf("--seed %d: want 0 or more", o.seed)
 	}
-	options := vmlab.Options{
-		Kernel: o.vm.kernel, KernelName: filepath.Base(o.vm.kernel),
-		Kubelet: kubelet, CgroupVersion: o.vm.cgroup, Accelerator: vmlab.TCG,
+	options := vmlab.Options{Kubelet: kubelet, CgroupVersion: o.cgroup, Accelerator: vmlab.TCG}
+	if err := vmlab.Install(ctx, stderr); err != nil {
+		return nil, unfinished(err)
 	}
-	if o.vm.seed >= 0 {
-		options.Seed = &o.vm.seed
+	var err error
+	if options.Kernel, options.KernelName, err = findKernel(ctx, stderr, o.kernel); err != nil {
+		return nil, err
+	}
+	if o.seed != noSeed {
+		options.Seed = &o.seed // which no accelerator but TCG can follow
+	} else {
+		proof, err := vmlab.Prove(ctx, options.Kernel)
+		if err != nil {
+			return nil, unfinished(err)
+		}
+		options.Accelerator = proof.Accelerator
 	}
 	return func(ctx context.Context, s *scenarios.Scenario, observe func(record.Event)) (*record.Record, error) {
 		options := options
 		options.Observe = observe
 		return vmlab.Run(ctx, s, options)
 	}, nil
+}
+
+// findKernel returns the file of a kernel and its name. What has a slash in it,
+// or is there, is a file.
+func findKernel(ctx context.Context, stderr io.Writer, query string) (file, name string, err error) {
+	info, statErr := os.Stat(query)
+	switch {
+	case statErr == nil && info.Mode().IsRegular():
+		return query, filepath.Base(query), nil
+	case strings.ContainsRune(query, filepath.Separator) && statErr == nil:
+		return "", "", fmt.Errorf("--kernel %s: want the file of a kernel", query)
+	case strings.ContainsRune(query, filepath.Separator):
+		return "", "", fmt.Errorf("--kernel: %w", statErr)
+	}
+	image, err := kernelimage.Find(ctx, stderr, query)
+	if errors.Is(err, kernelimage.ErrNotFound) {
+		return "", "", fmt.Errorf("--kernel %s: %w", query, err)
+	}
+	return image.File, image.Package, unfinished(err)
+}
+
+func newKernel() *cobra.Command {
+	parent := &cobra.Command{Use: "kernel", Short: "Fetch and list the kernels that the vm lab boots"}
+	fetch := &cobra.Command{
+		Use: "fetch SERIES...", Short: "Fetch the newest kernel of each series from Debian", Args: cobra.MinimumNArgs(1),
+		Example: "  oomlab kernel fetch 5.10 6.1 6.12 6.18 7.3",
+		RunE: func(c *cobra.Command, queries []string) error {
+			for _, query := range queries {
+				image, err := kernelimage.Fetch(c.Context(), c.ErrOrStderr(), query)
+				if errors.Is(err, kernelimage.ErrNotFound) {
+					return err
+				} else if err != nil {
+					return unfinished(err)
+				}
+				_, _ = fmt.Fprintln(c.OutOrStdout(), image.File)
+			}
+			return nil
+		},
+	}
+	var output string
+	list := &cobra.Command{
+		Use: "ls", Short: "List the kernels that have been fetched", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			images, err := kernelimage.Cached()
+			if err != nil {
+				return unfinished(err)
+			}
+			return printAs(c.OutOrStdout(), output, images, func(w io.Writer) {
+				_, _ = fmt.Fprintln(w, "VERSION\tPACKAGE")
+				for _, i := range images {
+					_, _ = fmt.Fprintf(w, "%s\t%s\n", i.Version, i.Package)
+				}
+			})
+		},
+	}
+	outputFlag(list, &output)
+	parent.AddCommand(fetch, list)
+	return parent
+}
+
+// vmRequirement says whether virtual machines run here, and how fast. It boots
+// one if a kernel has been fetched.
+func vmRequirement(ctx context.Context) host.Requirement {
+	r := host.Requirement{Name: "virtual-machines", Remedy: "apt-get install --no-install-recommends " + vmlab.Package + "; oomlab run --lab vm does it by itself"}
+	version, err := vmlab.Version(ctx)
+	if err != nil {
+		r.Proof = err.Error()
+		return r
+	}
+	r.Proof = "QEMU " + version
+	kernels, err := kernelimage.Cached()
+	if err != nil || len(kernels) == 0 {
+		r.Proof, r.Remedy = r.Proof+"; no kernel has been fetched to prove more", "oomlab kernel fetch "+defaultKernel
+		return r
+	}
+	proof, err := vmlab.Prove(ctx, kernels[len(kernels)-1].File)
+	if err != nil {
+		r.Proof, r.Remedy = r.Proof+": "+err.Error(), ""
+		return r
+	}
+	r.OK, r.Proof, r.Remedy = true, r.Proof+"; "+proof.Text, ""
+	if proof.Accelerator == vmlab.KVM {
+		r.Proof += " (untested: no run with KVM has been recorded)"
+	}
+	return r
 }

@@ -23,7 +23,6 @@ const (
 	TraceEvents  = "oom-trace-events"
 	Swap         = "swap"
 	NoHugePages  = "no-reserved-huge-pages"
-	KVM          = "kvm"
 )
 
 // Requirement is one thing that some scenario or lab needs of the machine.
@@ -63,7 +62,6 @@ func Probe(ctx context.Context) (Report, error) {
 	}{
 		{KernelLog, "run as root, or give CAP_SYSLOG: kills are proved from /dev/kmsg", probeKmsg},
 		{TraceEvents, "run as root on a kernel with CONFIG_TRACING; without it there are no trace events as a second source", probeTrace},
-		{KVM, "the vm lab emulates the processor instead, about ten times slower", probeKVM},
 	} {
 		if err := ctx.Err(); err != nil {
 			return Report{}, err
@@ -133,14 +131,6 @@ func probeKmsg() (proof string, err error) {
 		return "", fmt.Errorf("read /dev/kmsg: %w", err)
 	}
 	return fmt.Sprintf("read a record of %d bytes from /dev/kmsg", max(n, 0)), nil
-}
-
-func probeKVM() (string, error) {
-	fd, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", fmt.Errorf("open /dev/kvm: %w", err)
-	}
-	return "opened /dev/kvm (whether a guest boots is for the vm lab to prove)", unix.Close(fd)
 }
 
 // traceEvents are the kernel's trace events that evidence reads.

@@ -42,7 +42,7 @@ func TestGuardRefusesWhatDoesNotFit(t *testing.T) {
 			if ctx.Err() != nil {
 				t.Errorf("the run was cancelled at once: %v", context.Cause(ctx))
 			}
-			unGuard()
+			unguard()
 			if ctx.Err() == nil {
 				t.Error("the context lives on after the run")
 			}

@@ -32,10 +32,10 @@ type Options struct {
 	Kubelet qos.Version
 	// CgroupVersion is 1 or 2.
 	CgroupVersion int
-	// Accelerator is TCG if empty.
-	Accelerator Accelerator
+	Accelerator   Accelerator
 	// Seed makes the run deterministic: one seed, one schedule, whatever the
-	// host does. It needs TCG. nil: the host's timing decides.
+	// host does. It is a number of 0 or more and needs TCG. nil: the host's
+	// timing decides.
 	Seed *int
 	// Observe is called with every line of the story, in order.
 	Observe func(record.Event)
