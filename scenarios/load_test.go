@@ -108,14 +108,15 @@ func TestStrictness(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct{ text, want string }{
-		"empty":         {"", "the file is empty"},
-		"two documents": {string(good) + "---\n" + string(good), "more than one YAML document"},
-		"duplicate key": {string(good) + "until: {kills: 1}\n", `mapping key "until" already defined`},
-		"wrong case":    {strings.Replace(string(good), "kind:", "Kind:", 1), "Kind: unknown field"},
-		"wrong type":    {strings.Replace(string(good), "kills: 2", "kills: two", 1), "want int, not a string"},
-		"both plans":    {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  press: fill 400Mi", 1), "workloads[0].press: a container holds a balloon or presses"},
-		"no such field": {strings.Replace(string(good), "- name: best-effort", "- name: best-effort\n  priorityClassName: low", 1), "workloads[0].priorityClassName: unknown field"},
-		"wrong plan":    {strings.Replace(string(good), "fill 350Mi", "fil 350Mi", 1), "workloads[0].balloon"},
+		"empty":                    {"", "the file is empty"},
+		"two documents":            {string(good) + "---\n" + string(good), "more than one YAML document"},
+		"duplicate key":            {string(good) + "until: {kills: 1}\n", `mapping key "until" already defined`},
+		"wrong case":               {strings.Replace(string(good), "kind:", "Kind:", 1), "Kind: unknown field"},
+		"wrong type":               {strings.Replace(string(good), "kills: 2", "kills: two", 1), "want int, not a string"},
+		"both plans":               {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  press: fill 400Mi", 1), "workloads[0].press: a container holds a balloon or presses"},
+		"no such field":            {strings.Replace(string(good), "- name: best-effort", "- name: best-effort\n  priorityClassName: low", 1), "workloads[0].priorityClassName: unknown field"},
+		"global where it can't be": {strings.Replace(string(good), "domain: kubepods", "domain: global", 1), "metadata.labels: domain global: add the label lab:vm"},
+		"wrong plan":               {strings.Replace(string(good), "fill 350Mi", "fil 350Mi", 1), "workloads[0].balloon"},
 	} {
 		if _, err := Parse("f.yaml", strings.NewReader(tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, tt.want)
@@ -156,4 +157,22 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("scenario %v with error %v", s, err)
 		}
 	})
+}
+
+func TestRunsIn(t *testing.T) {
+	for _, tt := range []struct {
+		labels []string
+		lab    string
+		want   bool
+	}{
+		{nil, "kind", true},
+		{[]string{"quick", "domain:node"}, "kind", true},
+		{[]string{"quick", "lab:vm"}, "vm", true},
+		{[]string{"quick", "lab:vm"}, "kind", false},
+		{[]string{"lab:vm", "lab:cgroup"}, "cgroup", true},
+	} {
+		if got := (Metadata{Labels: tt.labels}).RunsIn(tt.lab); got != tt.want {
+			t.Errorf("labels %v in lab %s: %t", tt.labels, tt.lab, got)
+		}
+	}
 }

@@ -4,6 +4,8 @@
 package scenarios
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/oomlab/oomlab/internal/mem"
@@ -45,7 +47,8 @@ type Scenario struct {
 type Metadata struct {
 	// Name is a DNS label, and the name of the file.
 	Name string `json:"name"`
-	// Labels select scenarios: quick, long, domain:kubepods, qos:burstable …
+	// Labels select scenarios: quick, long, domain:kubepods, qos:burstable … A
+	// label lab:NAME says that the story holds in that lab alone.
 	Labels []string `json:"labels,omitempty"`
 	// Takes is the time that a run on a kind cluster takes, which is there
 	// already, on two idle cores.
@@ -85,6 +88,27 @@ func (n Needs) OldestKernel() oom.Version {
 	}
 	return v
 }
+
+// RunsIn reports whether a scenario's labels leave it to the named lab.
+func (m Metadata) RunsIn(lab string) bool {
+	labs := m.labs()
+	return len(labs) == 0 || slices.Contains(labs, lab)
+}
+
+func (m Metadata) labs() (names []string) {
+	for _, label := range m.Labels {
+		if lab, ok := strings.CutPrefix(label, labLabel); ok {
+			names = append(names, lab)
+		}
+	}
+	return names
+}
+
+const (
+	labLabel = "lab:"
+	// MachineLab is the only lab where a whole machine may run out of memory.
+	MachineLab = "vm"
+)
 
 // Node is the machine that the kubelet believes it has.
 type Node struct {

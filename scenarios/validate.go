@@ -51,6 +51,9 @@ func (s *Scenario) problems() problems {
 		p.addf("metadata.takes", "%v", s.Metadata.Takes.err)
 	}
 	s.Needs.check(&p)
+	if s.Node.Domain == qos.LevelGlobal && !slices.Equal(s.Metadata.labs(), []string{MachineLab}) {
+		p.addf("metadata.labels", "domain global: add the label %s%s, and no other lab", labLabel, MachineLab)
+	}
 	s.Node.check(&p)
 	s.checkWorkloads(&p)
 	s.Until.check(&p)

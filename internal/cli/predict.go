@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -129,7 +130,7 @@ func printForecast(w io.Writer, s *scenarios.Scenario, f *forecast.Forecast, o f
 func printKills(say func(string, ...any), f *forecast.Forecast, page mem.Bytes) {
 	human := func(p mem.Pages) string { return p.Bytes(page).Human() }
 	for i, step := range f.Kernel.Steps {
-		say("\nkill %d: %s runs out, %s\n", i+1, step.Domain.Path, human(step.TotalPages.Pages))
+		say("\nkill %d: %s runs out, %s\n", i+1, cmp.Or(step.Domain.Path, "the machine"), human(step.TotalPages.Pages))
 		say("\tPROCESS\tHELD\tADJ\tSHARE\tPOINTS\tOOM_SCORE\n")
 		for _, c := range step.Candidates {
 			mark := ""

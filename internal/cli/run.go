@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,6 +54,9 @@ func (o runOptions) run(ctx context.Context, name string, stdout, stderr io.Writ
 	s, err := loadScenario(name)
 	if err != nil {
 		return err
+	}
+	if !s.Metadata.RunsIn(o.lab) {
+		return fmt.Errorf("--lab %s: %s holds in another lab alone, by its labels: %s", o.lab, s.Metadata.Name, strings.Join(s.Metadata.Labels, ", "))
 	}
 	play, closeLab, err := o.openLab(ctx, stderr)
 	if err != nil {

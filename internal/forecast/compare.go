@@ -33,7 +33,7 @@ func (f *Forecast) compare(s *scenarios.Scenario) {
 		complain("kills: the scenario expects %d, the model says %d", *e.Kills, kills)
 	}
 	for i, step := range steps {
-		if level := levelOf(step.Domain.Path); e.OOMCgroup != "" && level != e.OOMCgroup {
+		if level := levelOf(step.Domain); e.OOMCgroup != "" && level != e.OOMCgroup {
 			complain("oomCgroup: in kill %d the %s cgroup is to run out, the model says the %s", i+1, e.OOMCgroup, level)
 		}
 	}
@@ -135,12 +135,15 @@ func (f *Forecast) doubt(format string, args ...any) {
 
 func (f *Forecast) workload(pid int) string { return f.Owners[pid].Workload }
 
-// levelOf says what a planned cgroup stands for.
-func levelOf(path string) qos.Level {
-	if path == "/node" {
+// levelOf says what a domain of the planned node stands for.
+func levelOf(d oom.Domain) qos.Level {
+	switch {
+	case d.Constraint == oom.ConstraintNone:
+		return qos.LevelGlobal
+	case d.Path == "/node":
 		return qos.LevelNode
 	}
-	parsed, ok := qos.ParseCgroupPath(path)
+	parsed, ok := qos.ParseCgroupPath(d.Path)
 	if !ok {
 		return ""
 	}

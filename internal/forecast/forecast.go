@@ -5,7 +5,6 @@
 package forecast
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/oomlab/oomlab/internal/mem"
@@ -77,9 +76,6 @@ const restarted = 4 * mem.MiB
 
 // kills lets the first grower take what is left, as a run does.
 func (n *node) kills() (*oom.Sequence, error) {
-	if n.scenario.Node.Domain == qos.LevelGlobal {
-		return nil, errors.New("domain global: nothing but a snapshot tells what the whole machine has left: oomlab run says it")
-	}
 	page := n.snapshot.Kernel.PageSize
 	g := n.growers[0]
 	pressure := oom.Pressure{Grower: g.pid, Sharers: g.sharers, Kills: n.scenario.Until.Kills}

@@ -187,6 +187,10 @@ func oomCgroup(r *record.Record) (record.Claim, bool) {
 	k := r.Kills[0]
 	c := claim(OOMCgroup, record.Pass, "oom_memcg is the %s cgroup, task_memcg the %s", k.OOMLevel, k.Owner.Level)
 	c.Evidence = []string{"oom_memcg=" + k.OOMCgroup, "task_memcg=" + k.TaskCgroup}
+	if k.OOMLevel == qos.LevelGlobal {
+		c.Sentence = fmt.Sprintf("the whole machine ran out, task_memcg is the %s cgroup", k.Owner.Level)
+		c.Evidence[0] = "global_oom"
+	}
 	return c, true
 }
 
