@@ -62,6 +62,30 @@ func TestLabsDoNotKnowEachOther(t *testing.T) {
 	}
 }
 
+// The guest is copied into every virtual machine, and has to be there before
+// anything else is.
+func TestTheGuestIsSmall(t *testing.T) {
+	seen := map[string]bool{}
+	var walk func(dir string)
+	walk = func(dir string) {
+		for _, path := range importsOf(t, dir) {
+			own, inModule := strings.CutPrefix(path, module)
+			switch {
+			case seen[path]:
+			case inModule:
+				seen[path] = true
+				walk(own)
+			case strings.HasPrefix(path, "k8s.io/") || strings.HasPrefix(path, "sigs.k8s.io/kind") || strings.HasPrefix(path, "github.com/spf13/"):
+				t.Errorf("%s imports %s, and the guest with it", dir, path)
+			}
+		}
+	}
+	walk("cmd/oomlab-guest")
+	if !seen[module+"internal/run"] {
+		t.Error("the guest has no engine")
+	}
+}
+
 func TestGinkgoStaysInE2E(t *testing.T) {
 	for _, pattern := range []string{"internal/*", "internal/lab/*", "cmd/*", "stressor", "stressor/balloon", "scenarios"} {
 		dirs, err := filepath.Glob(pattern)

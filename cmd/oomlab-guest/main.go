@@ -77,6 +77,9 @@ func do(ctx context.Context, port *port) (*record.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	if job.Seed != nil {
+		go perturb(*job.Seed)
+	}
 	var lost error
 	r, err := run.Run(ctx, lab, job.Scenario, run.Options{
 		Host: facts.Record(), Expendable: true,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,7 +23,15 @@ func mountBase() error {
 // mountCgroups mounts the memory controller's hierarchy, version 1 or 2.
 func mountCgroups(version int) error {
 	if version == 1 {
-		return mountAll([]mount{{"cgroup", cgroupDir, "cgroup", "memory"}})
+		if err := mountAll([]mount{{"cgroup", cgroupDir, "cgroup", "memory"}}); err != nil {
+			return fmt.Errorf("%w: this kernel may have been built without cgroup v1 for memory (CONFIG_MEMCG_V1), as many from 6.11 on: use version 2", err)
+		}
+		// As systemd does: before 5.11 a limit didn't hold for the cgroups below.
+		err := os.WriteFile(filepath.Join(cgroupDir, "memory.use_hierarchy"), []byte("1"), 0)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("let limits hold for whole subtrees: %w", err)
+		}
+		return nil
 	}
 	if err := mountAll([]mount{{"cgroup2", cgroupDir, "cgroup2", ""}}); err != nil {
 		return err

@@ -47,12 +47,12 @@ func (o vmOptions) openVM(ctx context.Context, kubelet qos.Version, stderr io.Wr
 		return nil, fmt.Errorf("--seed %d: want 0 or more", o.seed)
 	}
 	options := vmlab.Options{Kubelet: kubelet, CgroupVersion: o.cgroup, Accelerator: vmlab.TCG}
-	if err := vmlab.Install(ctx, stderr); err != nil {
-		return nil, unfinished(err)
-	}
 	var err error
 	if options.Kernel, options.KernelName, err = findKernel(ctx, stderr, o.kernel); err != nil {
 		return nil, err
+	}
+	if err := vmlab.Install(ctx, stderr); err != nil {
+		return nil, unfinished(err)
 	}
 	if o.seed != noSeed {
 		options.Seed = &o.seed // which no accelerator but TCG can follow

@@ -33,8 +33,9 @@ func (f fetcher) packages(ctx context.Context, maxAge time.Duration) ([]pkg, err
 		names = append(names, some...)
 	}
 	packages := kernelPackages(names)
-	if len(packages) == 0 {
-		return nil, errors.Join(fmt.Errorf("%w: there are no lists of Debian's packages", ErrNotFound), updateErr)
+	if len(packages) == 0 && updateErr != nil {
+		// Half a list is good for nothing, and takes room.
+		return nil, errors.Join(updateErr, os.RemoveAll(f.lists))
 	}
 	// Where some suite can't be reached, the others may have what is wanted.
 	return packages, nil

@@ -184,8 +184,11 @@ func TestFetchWithoutASuite(t *testing.T) {
 	}
 	archive, f = newFake(t)
 	archive.names, archive.updateErr = nil, errors.New("E: Temporary failure resolving")
-	if _, err := f.fetch(t.Context(), "6.12"); err == nil || !strings.Contains(err.Error(), "Temporary failure resolving") {
+	if _, err := f.fetch(t.Context(), "6.12"); err == nil || !strings.Contains(err.Error(), "Temporary failure resolving") || errors.Is(err, ErrNotFound) {
 		t.Errorf("error %v, want apt's own", err)
+	}
+	if _, err := os.Stat(archive.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("half a list is left (%v)", err)
 	}
 }
 

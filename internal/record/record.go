@@ -87,11 +87,14 @@ type Host struct {
 // guest, and every other time of the record is by the guest's clock.
 type VM struct {
 	// KernelName is the package that the kernel came from, or its file.
-	KernelName  string    `json:"kernelName"`
-	Accelerator string    `json:"accelerator"` // kvm, tcg
-	Memory      mem.Bytes `json:"memoryBytes"`
+	KernelName   string    `json:"kernelName"`
+	KernelSHA256 string    `json:"kernelSHA256"`
+	QEMU         string    `json:"qemu"`        // its version
+	Accelerator  string    `json:"accelerator"` // kvm, tcg
+	Memory       mem.Bytes `json:"memoryBytes"`
 	// Seed is set where the run was deterministic: then all of the record but
-	// Started and ElapsedSeconds is the same whenever it is run.
+	// Started and ElapsedSeconds is the same whenever it is run, by the same
+	// oomlab with the same kernel and QEMU.
 	Seed *int `json:"seed,omitempty"`
 	// Started and ElapsedSeconds are by the clock of whoever ran it.
 	Started        time.Time `json:"started"`

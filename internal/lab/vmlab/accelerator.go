@@ -50,8 +50,9 @@ type Proof struct {
 	Key string `json:"key"`
 }
 
+var kvmDevice = "/dev/kvm" // tests have another
+
 const (
-	kvmDevice = "/dev/kvm"
 	// kvmLimit is plenty for a kernel that really runs on the processor: it is
 	// there within a second.
 	kvmLimit    = 10 * time.Second

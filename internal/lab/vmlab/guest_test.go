@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oomlab/oomlab/internal/apt"
 	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
 	"github.com/oomlab/oomlab/internal/mem"
 )
@@ -155,5 +157,21 @@ func expectGone(t *testing.T, pidFile string) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 			t.Fatalf("process %d is still running", pid)
 		}
+	}
+}
+
+// Where QEMU is missing it may not be installed behind anybody's back.
+func TestInstallRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"dpkg-query", "apt-get"} { // a Debian without any package
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+	t.Setenv(apt.NoInstallEnv, "1")
+	err := Install(t.Context(), io.Discard)
+	if !errors.Is(err, apt.ErrRefused) || !strings.Contains(err.Error(), "apt-get install --no-install-recommends "+Package) {
+		t.Errorf("error %v, want the command to run", err)
 	}
 }

@@ -7,6 +7,7 @@ package vmlab
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 	if o.Seed != nil && o.Accelerator == KVM {
 		return nil, errors.New("a seed needs every instruction counted, which KVM can't: leave one of them out")
 	}
-	files, err := guestFiles(ctx, wire.Job{Scenario: s, Kubelet: o.Kubelet, CgroupVersion: o.CgroupVersion})
+	files, err := guestFiles(ctx, wire.Job{Scenario: s, Kubelet: o.Kubelet, CgroupVersion: o.CgroupVersion, Seed: o.Seed})
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +81,10 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 	limit := bootTime + s.Until.Deadline()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was ended after %s", limit))
 	defer cancel()
-	started := time.Now()
+	vm, err := describe(ctx, o)
+	if err != nil {
+		return nil, err
+	}
 	out, err := m.boot(ctx, files, func(m wire.Message) {
 		if m.Event != nil && o.Observe != nil {
 			o.Observe(*m.Event)
@@ -91,15 +95,29 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 	}
 	r := out.last.Record
 	if r != nil {
-		r.VM = &record.VM{
-			KernelName: o.KernelName, Accelerator: string(o.Accelerator), Memory: m.memory, Seed: o.Seed,
-			Started: started.UTC(), ElapsedSeconds: time.Since(started).Seconds(),
-		}
+		vm.Memory, vm.ElapsedSeconds = m.memory, time.Since(vm.Started).Seconds()
+		r.VM = vm
 	}
 	if out.last.Error != "" {
-		return r, errors.New(out.last.Error)
+		return r, fmt.Errorf("on kernel %s: %s", o.KernelName, out.last.Error)
 	}
 	return r, nil
+}
+
+// describe says what a machine is made from.
+func describe(ctx context.Context, o Options) (*record.VM, error) {
+	version, err := Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := os.ReadFile(o.Kernel)
+	if err != nil {
+		return nil, fmt.Errorf("read the kernel: %w", err)
+	}
+	return &record.VM{
+		KernelName: o.KernelName, KernelSHA256: fmt.Sprintf("%x", sha256.Sum256(kernel)),
+		QEMU: version, Accelerator: string(o.Accelerator), Seed: o.Seed, Started: time.Now().UTC(),
+	}, nil
 }
 
 // guestFiles returns the initramfs: the init, the stressor next to it, and the

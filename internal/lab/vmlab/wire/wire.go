@@ -24,6 +24,8 @@ type Job struct {
 	Kubelet qos.Version `json:"kubelet"`
 	// CgroupVersion is the hierarchy to mount, 1 or 2.
 	CgroupVersion int `json:"cgroupVersion"`
+	// Seed decides when the machine is disturbed; nil: never.
+	Seed *int `json:"seed,omitempty"`
 }
 
 // Message is one line from the guest.

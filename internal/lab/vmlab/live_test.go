@@ -1,0 +1,103 @@
+package vmlab_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/oomlab/oomlab/internal/kernelimage"
+	"github.com/oomlab/oomlab/internal/lab/vmlab"
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/internal/run"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+// kernel returns a kernel that has been fetched, or skips where no machine can
+// be booted without fetching or installing something.
+func kernel(t *testing.T) kernelimage.Image {
+	t.Helper()
+	if _, err := exec.LookPath(vmlab.Program); err != nil {
+		t.Skipf("needs QEMU: %v", err)
+	}
+	kernels, err := kernelimage.Cached()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(kernels) == 0 {
+		t.Skip("needs a kernel: oomlab kernel fetch 6.12")
+	}
+	return kernels[len(kernels)-1]
+}
+
+// A whole machine runs out of memory; every score is true; and the same seed
+// tells the same story, to the byte.
+func TestSeedOnARealKernel(t *testing.T) {
+	image := kernel(t)
+	s, err := scenarios.Named("qos-order-machine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := 0
+	var records [2]*record.Record
+	var errs [2]error
+	var both sync.WaitGroup // at once: what else the host does must not matter
+	for i := range records {
+		both.Go(func() {
+			records[i], errs[i] = vmlab.Run(t.Context(), s, vmlab.Options{
+				Kernel: image.File, KernelName: image.Package, Kubelet: qos.Newest,
+				CgroupVersion: 2, Accelerator: vmlab.TCG, Seed: &seed,
+			})
+		})
+	}
+	both.Wait()
+	if err := errors.Join(errs[:]...); errors.Is(err, run.ErrUnsafe) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range records {
+		if r.Verdict != record.Pass || r.Lab != scenarios.MachineLab || r.VM == nil {
+			t.Fatalf("%s in the lab %s, %+v: %+v %+v", r.Verdict, r.Lab, r.VM, r.Claims, r.Findings)
+		}
+		t.Logf("Linux %s: %s in %.1f s", r.Host.Kernel, r.Verdict, r.VM.ElapsedSeconds)
+		r.VM.Started, r.VM.ElapsedSeconds = time.Time{}, 0
+	}
+	lowest := 0
+	for _, score := range records[0].Scores {
+		lowest = min(lowest, score.Observed)
+	}
+	if lowest != -997 {
+		t.Errorf("the lowest oom_score_adj is %d: want -997, as the kubelet gives a Guaranteed pod", lowest)
+	}
+	var texts [2]string
+	for i, r := range records {
+		text, err := json.MarshalIndent(r, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[i] = string(text)
+	}
+	if diff := cmp.Diff(texts[0], texts[1]); diff != "" {
+		t.Errorf("one seed, two records:\n%s", diff)
+	}
+}
+
+func TestWhatIsNoKernel(t *testing.T) {
+	kernel(t)
+	s, err := scenarios.Named("qos-order-machine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = vmlab.Run(t.Context(), s, vmlab.Options{
+		Kernel: "live_test.go", KernelName: "a Go file", Kubelet: qos.Newest, CgroupVersion: 2, Accelerator: vmlab.TCG,
+	})
+	if !errors.Is(err, vmlab.ErrMachine) && !errors.Is(err, run.ErrUnsafe) {
+		t.Errorf("error %v, want ErrMachine", err)
+	}
+}
