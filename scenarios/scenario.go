@@ -50,8 +50,9 @@ type Metadata struct {
 	// Labels select scenarios: quick, long, domain:kubepods, qos:burstable … A
 	// label lab:NAME says that the story holds in that lab alone.
 	Labels []string `json:"labels,omitempty"`
-	// Takes is the time that a run on a kind cluster takes, which is there
-	// already, on two idle cores.
+	// Takes is the time that a run takes, on two idle cores and on a kind cluster
+	// that is there already, or in the vm lab without KVM where it holds there
+	// alone.
 	Takes Duration `json:"takes,omitzero"`
 }
 
