@@ -50,7 +50,7 @@ func mountAll(mounts []mount) error {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
 		err := unix.Mount(m.source, m.target, m.fstype, unix.MS_NOSUID, m.data)
-		if err != nil && err != unix.EBUSY { //nolint:errorlint // a bare errno; busy: the kernel has mounted it itself
+		if err != nil && err != unix.EBUSY { // busy: the kernel has mounted it itself
 			return fmt.Errorf("mount %s at %s: %w", m.fstype, m.target, err)
 		}
 	}

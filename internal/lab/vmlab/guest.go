@@ -39,7 +39,7 @@ func (m machine) boot(ctx context.Context, files []file, observe func(wire.Messa
 		if inMemory[i], err = memoryFile(name); err != nil {
 			return o, err
 		}
-		defer inMemory[i].Close() //nolint:errcheck // there is nothing on a disk to lose
+		defer inMemory[i].Close() // there is nothing on a disk to lose
 	}
 	initramfs, console, messages := inMemory[0], inMemory[1], inMemory[2]
 	if err := writeInitramfs(initramfs, files); err != nil {
