@@ -5,6 +5,7 @@ package kindlab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -49,6 +51,8 @@ type Cluster struct {
 	dir      string
 	workers  []string
 	facts    host.Facts
+
+	packing  sync.Mutex // workers are prepared at the same time
 	stressor stressorImage
 	inUse    func() // held by who made it: see lockCluster
 }
@@ -58,6 +62,9 @@ type Options struct {
 	// Name is the cluster's; NewName gives one that nobody has.
 	Name  string
 	Image string // the node image
+	// WorkerImages are the images of the workers, one worker each. Empty: as
+	// many workers as Config has, with Image.
+	WorkerImages []string
 	// Config is the kind configuration; nil is oomlab's own kind-config.yaml.
 	Config []byte
 	Host   host.Facts
@@ -92,7 +99,7 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 	if err != nil {
 		return nil, err
 	}
-	config, err := clusterConfig(o.Config, o.Name, o.Image, dir, hostNeeds{
+	config, err := clusterConfig(o, dir, hostNeeds{
 		cgroupVersion: o.Host.CgroupVersion, restrictAdj: o.Host.LowestAdj > -1000,
 	})
 	if err != nil {
@@ -249,14 +256,15 @@ func (c *Cluster) makeNamespace(ctx context.Context, name string) error {
 	return nil
 }
 
-// Workers returns the names of the nodes that scenarios run on.
+// Workers returns the names of the nodes that scenarios run on, in the order of
+// the configuration.
 func (c *Cluster) Workers() []string {
 	return slices.Clone(c.workers)
 }
 
 // readWorkers finds the workers of a cluster by what is kept of them in dir.
 func readWorkers(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir) // sorted
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster's workers: %w", err)
 	}
@@ -266,6 +274,9 @@ func readWorkers(dir string) ([]string, error) {
 			names = append(names, e.Name())
 		}
 	}
+	slices.SortFunc(names, func(a, b string) int { // worker, worker2 … worker10
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	})
 	if len(names) == 0 {
 		return nil, fmt.Errorf("find the cluster's workers: %s has none: is there such a cluster?", dir)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	"sigs.k8s.io/yaml"
@@ -17,22 +18,28 @@ type hostNeeds struct {
 	restrictAdj bool
 }
 
-// clusterConfig adds to kind-config.yaml what oomlab and the host need. dir is
-// where each worker finds its /proc/meminfo: DIR/NODE/meminfo.
-func clusterConfig(raw []byte, name, image, dir string, host hostNeeds) (*v1alpha4.Cluster, error) {
+// clusterConfig adds to the kind configuration of o what oomlab and the host
+// need. dir is where each worker finds its /proc/meminfo: DIR/NODE/meminfo.
+func clusterConfig(o Options, dir string, host hostNeeds) (*v1alpha4.Cluster, error) {
 	var config v1alpha4.Cluster
-	if err := yaml.UnmarshalStrict(raw, &config); err != nil {
+	if err := yaml.UnmarshalStrict(o.Config, &config); err != nil {
 		return nil, fmt.Errorf("kind-config.yaml: %w", err)
 	}
-	config.Name = name
-	names := workerNames(name, config.Nodes)
-	if len(names) == 0 {
+	config.Name = o.Name
+	if len(workerNames(o.Name, config.Nodes)) == 0 {
 		return nil, errors.New("kind-config.yaml: no node has the role worker: add one, scenarios run there")
 	}
+	if len(o.WorkerImages) > 0 {
+		config.Nodes = withWorkers(config.Nodes, len(o.WorkerImages))
+	}
+	names, images := workerNames(o.Name, config.Nodes), o.WorkerImages
 	for i := range config.Nodes {
 		node := &config.Nodes[i]
-		node.Image = image
+		node.Image = o.Image
 		if node.Role == v1alpha4.WorkerRole {
+			if len(images) > 0 {
+				node.Image, images = images[0], images[1:]
+			}
 			node.ExtraMounts = append(node.ExtraMounts, v1alpha4.Mount{
 				HostPath: filepath.Join(dir, names[0], "meminfo"), ContainerPath: "/proc/meminfo", Readonly: true,
 			})
@@ -50,6 +57,17 @@ func clusterConfig(raw []byte, name, image, dir string, host hostNeeds) (*v1alph
 			"[plugins.\"io.containerd.grpc.v1.cri\"]\nrestrict_oom_score_adj = true\n")
 	}
 	return &config, nil
+}
+
+// withWorkers returns the nodes with n workers, each as the first one is.
+func withWorkers(nodes []v1alpha4.Node, n int) []v1alpha4.Node {
+	isWorker := func(node v1alpha4.Node) bool { return node.Role == v1alpha4.WorkerRole }
+	first := nodes[slices.IndexFunc(nodes, isWorker)]
+	nodes = slices.DeleteFunc(nodes, isWorker)
+	for range n {
+		nodes = append(nodes, *first.DeepCopy())
+	}
+	return nodes
 }
 
 // workerNames returns the names that kind gives to the workers of a cluster:

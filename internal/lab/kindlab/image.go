@@ -101,17 +101,26 @@ func diffIDs(layer v1.Layer) []v1.Hash {
 
 // loadStressor puts the stressor's image into the worker's containerd.
 func (c *Cluster) loadStressor(ctx context.Context, worker string) (ref string, err error) {
-	if c.stressor.ref == "" {
-		if c.stressor, err = newStressorImage(ctx); err != nil {
-			return "", err
-		}
+	stressor, err := c.packStressor(ctx)
+	if err != nil {
+		return "", err
 	}
 	node, err := c.kindNode(worker)
 	if err != nil {
 		return "", err
 	}
-	if err := nodeutils.LoadImageArchive(node, bytes.NewReader(c.stressor.archive)); err != nil {
+	if err := nodeutils.LoadImageArchive(node, bytes.NewReader(stressor.archive)); err != nil {
 		return "", fmt.Errorf("load the stressor's image on %s: %w", worker, err)
 	}
-	return c.stressor.ref, nil
+	return stressor.ref, nil
+}
+
+// packStressor packs the stressor's image once.
+func (c *Cluster) packStressor(ctx context.Context) (_ stressorImage, err error) {
+	c.packing.Lock()
+	defer c.packing.Unlock()
+	if c.stressor.ref == "" {
+		c.stressor, err = newStressorImage(ctx)
+	}
+	return c.stressor, err
 }

@@ -1,6 +1,9 @@
 package kindlab
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +19,7 @@ import (
 )
 
 func TestClusterConfig(t *testing.T) {
-	config, err := clusterConfig(oomlab.KindConfig, "oomlab-1", "image", "/dir", hostNeeds{cgroupVersion: 1, restrictAdj: true})
+	config, err := clusterConfig(Options{Config: oomlab.KindConfig, Name: "oomlab-1", Image: "image"}, "/dir", hostNeeds{cgroupVersion: 1, restrictAdj: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +49,7 @@ func TestClusterConfigAddsOnlyWhatTheHostNeeds(t *testing.T) {
 	if err := yaml.Unmarshal(oomlab.KindConfig, &own); err != nil {
 		t.Fatal(err)
 	}
-	config, err := clusterConfig(oomlab.KindConfig, "n", "i", "/d", hostNeeds{cgroupVersion: 2})
+	config, err := clusterConfig(Options{Config: oomlab.KindConfig, Name: "n", Image: "i"}, "/d", hostNeeds{cgroupVersion: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,9 +60,48 @@ func TestClusterConfigAddsOnlyWhatTheHostNeeds(t *testing.T) {
 		"no worker":     "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes: [{role: control-plane}]\n",
 		"unknown field": "kind: Cluster\nnodse: []\n",
 	} {
-		if _, err := clusterConfig([]byte(raw), "n", "i", "/d", hostNeeds{}); err == nil || !strings.Contains(err.Error(), "kind-config.yaml") {
+		if _, err := clusterConfig(Options{Config: []byte(raw), Name: "n", Image: "i"}, "/d", hostNeeds{}); err == nil || !strings.Contains(err.Error(), "kind-config.yaml") {
 			t.Errorf("%s: error %v", name, err)
 		}
+	}
+}
+
+func TestClusterConfigGivesEachWorkerItsImage(t *testing.T) {
+	want := []string{"control-plane image", "worker a", "worker b", "worker c"}
+	config, err := clusterConfig(Options{
+		Config: oomlab.KindConfig, Name: "n", Image: "image", WorkerImages: []string{"a", "b", "c"},
+	}, "/d", hostNeeds{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i, n := range config.Nodes {
+		got = append(got, string(n.Role)+" "+n.Image)
+		if n.Role == v1alpha4.WorkerRole && (len(n.ExtraMounts) != 1 || n.ExtraMounts[0].HostPath != filepath.Join("/d", workerNames("n", config.Nodes)[i-1], "meminfo")) {
+			t.Errorf("node %d: mounts %v, want its own meminfo", i, n.ExtraMounts)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("nodes (-want +got):\n%s", diff)
+	}
+}
+
+func TestReadWorkersKeepsTheOrder(t *testing.T) {
+	dir := t.TempDir()
+	var want []string
+	for i := range 11 {
+		name := "oomlab-1-worker"
+		if i > 0 {
+			name += fmt.Sprint(i + 1)
+		}
+		want = append(want, name)
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := readWorkers(dir)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 

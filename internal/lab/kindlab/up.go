@@ -18,8 +18,11 @@ type UpOptions struct {
 	// be had, or one that is built.
 	NodeImage  string
 	Kubernetes string // v1.37.2; empty: the newest one that is known
-	Config     []byte // the kind configuration; nil: oomlab's own
-	Host       host.Facts
+	// Workers are the node images of the workers, one worker each; empty: as
+	// many workers as Config has, with the cluster's image.
+	Workers []nodeimage.Options
+	Config  []byte // the kind configuration; nil: oomlab's own
+	Host    host.Facts
 	// Out is told of every step. Nil is silent.
 	Out io.Writer
 }
@@ -45,8 +48,18 @@ func Up(ctx context.Context, o UpOptions) (*Cluster, error) {
 		return nil, err
 	}
 	_, _ = fmt.Fprintf(o.Out, "node image: %s\n", image)
+	var workerImages []string
+	for _, w := range o.Workers {
+		w.Progress = o.Out
+		ref, err := nodeimage.Ensure(ctx, e, w)
+		if err != nil {
+			return nil, err
+		}
+		_, _ = fmt.Fprintf(o.Out, "a worker's image: %s\n", ref)
+		workerImages = append(workerImages, ref)
+	}
 	start := time.Now()
-	c, err := Create(ctx, e, Options{Name: o.Name, Image: image, Config: o.Config, Host: o.Host, Out: o.Out})
+	c, err := Create(ctx, e, Options{Name: o.Name, Image: image, WorkerImages: workerImages, Config: o.Config, Host: o.Host, Out: o.Out})
 	if err != nil {
 		return nil, err
 	}
