@@ -101,6 +101,7 @@ func newRoot() *cobra.Command {
 		newValidate(),
 		newShow(),
 		newCompare(),
+		newMatrix(),
 		newNodeImage(),
 		newKernel(),
 		newDoctor(),

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -19,35 +21,45 @@ func TestMain(m *testing.M) {
 
 // TestScripts plays the command lines of testdata/*.txtar. Three records of the
 // cgroup lab are in same; in upgraded the kernel is another one and a reported
-// end has changed.
+// end has changed. For a matrix there are the same with two kubelets and as
+// failed ones, and their scenario as a file.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, Setup: func(env *testscript.Env) error {
 		files, err := filepath.Glob("../compare/testdata/container-limit-*.json")
 		if err != nil || len(files) != 3 {
 			t.Fatalf("want three records, got %v, %v", files, err)
 		}
+		write := func(name string, text []byte) error {
+			name = filepath.Join(env.WorkDir, name)
+			return errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, text, 0o644))
+		}
 		for _, file := range files {
 			data, err := os.ReadFile(file)
 			if err != nil {
 				return err
 			}
-			r, err := record.Read(bytes.NewReader(data))
-			if err != nil {
-				return err
-			}
-			r.Host.Kernel = "7.2.13"
-			r.After[0].Containers[0].Ended.ExitCode = 139
-			var upgraded bytes.Buffer
-			if err := r.Write(&upgraded); err != nil {
-				return err
-			}
-			for folder, text := range map[string][]byte{"same": data, "upgraded": upgraded.Bytes()} {
-				if err := os.MkdirAll(filepath.Join(env.WorkDir, folder), 0o755); err != nil {
+			errs := []error{write(filepath.Join("same", filepath.Base(file)), data)}
+			for folder, change := range map[string]func(*record.Record){
+				"upgraded": func(r *record.Record) {
+					r.Host.Kernel = "7.2.13"
+					r.After[0].Containers[0].Ended.ExitCode = 139
+				},
+				"kubelet-v1.36": func(r *record.Record) { r.Node.Kubelet.Version = 36 },
+				"kubelet-v1.37": func(r *record.Record) { r.Node.Kubelet.Version = 37 },
+				"failed":        func(r *record.Record) { r.Node.Kubelet.Version, r.Verdict = 36, record.Fail },
+			} {
+				r, err := record.Read(bytes.NewReader(data))
+				if err != nil {
 					return err
 				}
-				if err := os.WriteFile(filepath.Join(env.WorkDir, folder, filepath.Base(file)), text, 0o644); err != nil {
-					return err
-				}
+				change(r)
+				var changed bytes.Buffer
+				errs = append(errs, r.Write(&changed), write(filepath.Join(folder, filepath.Base(file)), changed.Bytes()))
+				text, err := json.Marshal(r.Scenario) // JSON is YAML
+				errs = append(errs, err, write("container-limit.yaml", text))
+			}
+			if err := errors.Join(errs...); err != nil {
+				return err
 			}
 		}
 		return nil

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// hostReserve is what the machine must keep free, whatever a scenario does.
-	hostReserve = 512 * mem.MiB
+	// HostReserve is what the machine must keep free, whatever a scenario does.
+	HostReserve = 512 * mem.MiB
 	// guardInterval is short against the time in which the fastest balloon
 	// (some 4 GiB/s) could take the reserve beyond its own bounded node.
 	guardInterval = 100 * time.Millisecond
@@ -26,9 +26,9 @@ func Guard(ctx context.Context, node mem.Bytes) (context.Context, func(), error)
 	if err != nil {
 		return nil, nil, err
 	}
-	if available < node+hostReserve {
+	if available < node+HostReserve {
 		return nil, nil, fmt.Errorf("%w: the node may take %s and %s must stay free, but MemAvailable is %s: free some, or use a smaller node",
-			ErrUnsafe, node, hostReserve, available.Human())
+			ErrUnsafe, node, HostReserve, available.Human())
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
@@ -42,7 +42,7 @@ func Guard(ctx context.Context, node mem.Bytes) (context.Context, func(), error)
 			}
 			if available, err := evidence.MemAvailable(); err != nil {
 				cancel(err)
-			} else if available < hostReserve {
+			} else if available < HostReserve {
 				cancel(fmt.Errorf("%w: MemAvailable fell to %s while pressing", ErrUnsafe, available.Human()))
 			}
 		}

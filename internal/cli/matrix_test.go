@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/oomlab/oomlab/internal/matrix"
+	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/scenarios"
+)
+
+func TestMatrixProgress(t *testing.T) {
+	s, err := scenarios.Named("qos-order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells, err := matrix.Cells(matrix.Axis{Name: matrix.Kubelet, Values: []string{"v1.37.2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := &matrix.Run{Cell: cells[0], Scenario: s, N: 1, Kept: true, Record: &record.Record{Verdict: record.Pass}}
+	again := &matrix.Run{Cell: cells[0], Scenario: s, N: 2, Path: "out/2.json", Redo: "it is cut short"}
+	var out bytes.Buffer
+	p := matrixProgress{out: &out, all: []*matrix.Run{kept, again}}
+	if missing := p.found(); missing != 1 {
+		t.Errorf("%d missing, want 1", missing)
+	}
+	p.begin(again)
+	again.Err = errors.New("no space:\nfree some")
+	p.end(again)
+	for _, want := range []string{
+		"made again: out/2.json: it is cut short\n", "kept: 1 of 2 records\n",
+		"2 of 2 kubelet-v1.37.2 qos-order 2: could not be finished: no space:; free some after 0 s\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+	if got := verdictsOf(p.all, "kubelet-v1.37.2", "qos-order"); got != "1 pass, 1 unfinished" {
+		t.Errorf("table: %q", got)
+	}
+}
