@@ -30,6 +30,7 @@ type matrixOptions struct {
 	lab, out, output     string
 	kubernetes           string
 	kubelets, containerd []string
+	nodeImages           []string
 	scenarios            []string
 	repeat, parallel     int
 }
@@ -42,7 +43,8 @@ func newMatrix() *cobra.Command {
 			"OUT/CELL/SCENARIO-N.json. Cells take turns. What is there already is kept, so that the same command\n" +
 			"goes on where it was interrupted. In the kind lab there is one cluster with a worker for each cell.",
 		Example: "  oomlab matrix --kubelets v1.36.3,v1.37.2 --scenarios qos-order,container-limit --out upgrade\n" +
-			"  oomlab compare upgrade/kubelet-v1.36.3 upgrade/kubelet-v1.37.2",
+			"  oomlab compare upgrade/kubelet-v1.36.3 upgrade/kubelet-v1.37.2\n" +
+			"  oomlab matrix --node-images my/node:october,my/node:november --out upgrade",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return o.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
 		},
@@ -53,6 +55,7 @@ func newMatrix() *cobra.Command {
 	f.StringVar(&o.kubernetes, "kubernetes", nodeimage.DefaultKubernetes, "`version` of the cluster; kubelets may be up to three minors older")
 	f.StringSliceVar(&o.kubelets, "kubelets", nil, "`versions` of the kubelet; in the cgroup lab, of its formulas")
 	f.StringSliceVar(&o.containerd, "containerd", nil, "`versions` of containerd")
+	f.StringSliceVar(&o.nodeImages, "node-images", nil, "kind node `images`, each as it is; the last one, which is the control plane's too, is the newest")
 	f.StringSliceVar(&o.scenarios, "scenarios", nil, "`names` or files; all quick ones of the catalog by default")
 	f.IntVar(&o.repeat, "repeat", 3, "`number` of runs of each scenario in each cell; compare wants three")
 	f.IntVar(&o.parallel, "parallel", 0, "at most so many `runs` at once; as many as the lab and this machine allow by default")
@@ -95,18 +98,24 @@ func (o matrixOptions) plan() (p matrix.Plan, err error) {
 	if o.lab != "kind" && o.lab != "cgroup" {
 		errs = append(errs, fmt.Errorf("--lab %q: want kind or cgroup", o.lab))
 	}
-	if o.lab == "cgroup" && len(o.containerd) > 0 {
-		errs = append(errs, errors.New("--containerd: the cgroup lab has none: use --lab kind"))
+	if o.lab == "cgroup" && len(o.containerd)+len(o.nodeImages) > 0 {
+		errs = append(errs, errors.New("--containerd, --node-images: the cgroup lab has neither: use --lab kind"))
+	}
+	if len(o.nodeImages) > 0 && len(o.kubelets)+len(o.containerd) > 0 {
+		errs = append(errs, errors.New("--node-images: an image brings its kubelet and containerd along: leave --kubelets and --containerd out"))
 	}
 	kubelets := o.kubelets
-	if len(o.kubelets)+len(o.containerd) == 0 {
+	if len(o.kubelets)+len(o.containerd)+len(o.nodeImages) == 0 {
 		kubelets = []string{o.kubernetes}
 	}
 	for _, v := range append([]string{o.kubernetes}, kubelets...) {
 		_, err := qos.ParseVersion(v)
 		errs = append(errs, err)
 	}
-	cells, err := matrix.Cells(matrix.Axis{Name: matrix.Kubelet, Values: kubelets}, matrix.Axis{Name: matrix.Containerd, Values: o.containerd})
+	cells, err := matrix.Cells(
+		matrix.Axis{Name: matrix.NodeImage, Values: o.nodeImages},
+		matrix.Axis{Name: matrix.Kubelet, Values: kubelets},
+		matrix.Axis{Name: matrix.Containerd, Values: o.containerd})
 	errs = append(errs, err)
 	chosen, err := o.chosen()
 	errs = append(errs, err)
@@ -198,8 +207,11 @@ func (o matrixOptions) make(ctx context.Context, plan matrix.Plan, runs []*matri
 // openKind makes a cluster with a worker for each cell, in their order.
 func (o matrixOptions) openKind(ctx context.Context, cells []matrix.Cell, facts host.Facts, out io.Writer) (*kindlab.Cluster, error) {
 	up := kindlab.UpOptions{Kubernetes: o.kubernetes, Host: facts, Out: out}
+	if n := len(o.nodeImages); n > 0 {
+		up.NodeImage = o.nodeImages[n-1]
+	}
 	for _, c := range cells {
-		up.Workers = append(up.Workers, nodeimage.Options{Recipe: nodeimage.Recipe{
+		up.Workers = append(up.Workers, nodeimage.Options{Ref: c.Value(matrix.NodeImage), Recipe: nodeimage.Recipe{
 			Kubernetes: o.kubernetes, Kubelet: c.Value(matrix.Kubelet), Containerd: c.Value(matrix.Containerd),
 		}})
 	}

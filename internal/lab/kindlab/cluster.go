@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/mod/semver"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -231,9 +232,33 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("wait for the nodes of cluster %s: %w", c.Name, err)
 	}
+	if err := c.checkSkew(ctx); err != nil {
+		return err
+	}
 	for _, worker := range c.Workers() {
 		if err := c.makeNamespace(ctx, worker); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkSkew refuses a kubelet that is newer than the API server: it may run,
+// and nobody says that it does so rightly.
+func (c *Cluster) checkSkew(ctx context.Context) error {
+	server, err := c.Client.Discovery().ServerVersion()
+	if err != nil {
+		return fmt.Errorf("ask for the version of the API server: %w", err)
+	}
+	list, err := c.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list nodes: %w", err)
+	}
+	for _, n := range list.Items {
+		kubelet := n.Status.NodeInfo.KubeletVersion
+		if semver.Compare(semver.MajorMinor(kubelet), semver.MajorMinor(server.GitVersion)) > 0 {
+			return fmt.Errorf("node %s has kubelet %s, newer than the API server, %s: no version skew policy allows that: the newest node image is that of the control plane",
+				n.Name, kubelet, server.GitVersion)
 		}
 	}
 	return nil
