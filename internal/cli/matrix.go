@@ -201,6 +201,7 @@ func (o matrixOptions) make(ctx context.Context, plan matrix.Plan, runs []*matri
 		}
 		return run.Run(ctx, place, s, run.Options{Host: facts.Record()})
 	}
+	progress.say("%d runs to make, %d at once", len(runs)-progress.ended, lab.AtOnce)
 	return lab.Make(ctx, runs, progress.begin, progress.end)
 }
 
@@ -247,10 +248,7 @@ func (p *matrixProgress) found() (missing int) {
 	return len(p.all) - p.ended
 }
 
-func (p *matrixProgress) begin(r *matrix.Run) {
-	p.started[r] = time.Now()
-	p.say("         %s %s %d …", r.Cell.Path, r.Scenario.Metadata.Name, r.N)
-}
+func (p *matrixProgress) begin(r *matrix.Run) { p.started[r] = time.Now() }
 
 func (p *matrixProgress) end(r *matrix.Run) {
 	p.ended++

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/oomlab/oomlab/internal/record"
 )
@@ -203,20 +204,26 @@ func differences(old, new []Run) (found []Difference, notCompared []string) {
 	slices.SortFunc(keys, func(a, b key) int {
 		return cmp.Or(cmp.Compare(slices.Index(aspects, a.aspect), slices.Index(aspects, b.aspect)), cmp.Compare(a.subject, b.subject))
 	})
-	few := false
+	var few []string
 	for _, k := range keys {
 		a, b, ok := was.fill(k, is)
 		if !ok {
 			continue
 		}
 		class, decided := decide(a, b)
-		few = few || !decided
+		if !decided {
+			few = append(few, Difference{Aspect: k.aspect, Subject: k.subject}.Title())
+		}
 		if class != "" {
 			found = append(found, Difference{Aspect: k.aspect, Subject: k.subject, Old: a.summary(), New: b.summary(), Class: class})
 		}
 	}
-	if few {
+	switch {
+	case len(few) == 0:
+	case min(was.finished, is.finished) < fewestRuns:
 		notCompared = append(notCompared, fmt.Sprintf("times and sizes: that takes %d finished runs on each side", fewestRuns))
+	default:
+		notCompared = append(notCompared, fmt.Sprintf("%s: fewer than %d runs of one side have it", strings.Join(few, ", "), fewestRuns))
 	}
 	for _, a := range aspects {
 		if was.finished > 0 && is.finished > 0 && a.recordedLater() && was.has(a) != is.has(a) {

@@ -233,6 +233,37 @@ func TestTimesAndSizes(t *testing.T) {
 	}
 }
 
+// What too few runs show is named, where the runs themselves are enough.
+func TestNotCompared(t *testing.T) {
+	noRelease := func(r *record.Record) { r.Kills[0].Uncharged = nil }
+	report, err := Compare(runs(times(3)...), runs(append(times(2), made(noRelease))...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"time of memory of a given back: fewer than 3 runs of one side have it"}
+	if diff := cmp.Diff(want, report.Cells[0].NotCompared); diff != "" {
+		t.Errorf("not compared (-want +got):\n%s", diff)
+	}
+}
+
+// A run has a finding or not; that it has it twice is nothing of its own.
+func TestFindingsCountRuns(t *testing.T) {
+	again := func(r *record.Record) {
+		r.Findings = append(r.Findings, record.Finding{Name: "second-kill-before-release"})
+	}
+	if got := lines(t, runs(times(3, again, again)...), runs(times(3, again)...)); got != nil {
+		t.Errorf("%q, want nothing", got)
+	}
+	report, err := Compare(runs(times(3, again, again)...), runs(times(3)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Sample{Values: []Count{{"found", 3}}}
+	if d := report.Cells[0].Differences; len(d) != 1 || !cmp.Equal(d[0].Old, want) {
+		t.Errorf("differences %+v, want one with %+v", d, want)
+	}
+}
+
 // Repetition decides what is noise.
 func TestRepetitionDecides(t *testing.T) {
 	crash := func(r *record.Record) { r.After[0].Containers[0].Ended.ExitCode = 139 }

@@ -75,8 +75,12 @@ func observe(r *record.Record, o observed) {
 	for _, c := range r.Conditions {
 		o.word(Seen, c, "reported")
 	}
+	found := map[string]bool{} // a run has it, however often
 	for _, f := range r.Findings {
-		o.word(Found, f.Name, "found")
+		found[f.Name] = true
+	}
+	for name := range found {
+		o.word(Found, name, "found")
 	}
 	for _, c := range r.Claims {
 		o.word(Claim, c.Name, string(c.Verdict))

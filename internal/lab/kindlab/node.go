@@ -256,8 +256,9 @@ func (o *owners) note(object any) {
 	defer o.mu.Unlock()
 	o.pods[string(pod.UID)] = record.Owner{Workload: pod.Labels[workloadLabel], Pod: pod.Name, Level: qos.LevelPod}
 	for _, s := range pod.Status.ContainerStatuses {
-		_, id, _ := strings.Cut(s.ContainerID, "://")
-		o.containers[id] = s.Name
+		if _, id, started := strings.Cut(s.ContainerID, "://"); started {
+			o.containers[id] = s.Name
+		}
 	}
 }
 

@@ -1,0 +1,38 @@
+package kindlab
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
+)
+
+func TestOwners(t *testing.T) {
+	o := &owners{
+		node: &node{facts: record.Node{Cgroup: "/node"}},
+		pods: map[string]record.Owner{}, containers: map[string]string{},
+	}
+	const uid = "0a1b2c3d-0000-4000-8000-000000000001"
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "burstable", UID: uid, Labels: map[string]string{workloadLabel: "burstable"}}}
+	// As the API server tells: first without an id, then with one.
+	for _, id := range []string{"", "containerd://c0ffee"} {
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", ContainerID: id}}
+		o.note(pod.DeepCopy())
+	}
+	for cgroup, want := range map[string]record.Owner{
+		"/node":                            {Level: qos.LevelNode},
+		"/node/kubelet/kubepods":           {Level: qos.LevelKubepods},
+		"/node/kubelet/kubepods/pod" + uid: {Level: qos.LevelPod, Workload: "burstable", Pod: "burstable"},
+		"/node/kubelet/kubepods/pod" + uid + "/c0ffee": {Level: qos.LevelContainer, Workload: "burstable", Pod: "burstable", Container: "main"},
+		"/node/kubelet/kubepods/podother":              {Level: qos.LevelPod},
+		"/nodes":                                       {Level: record.Outside},
+	} {
+		if diff := cmp.Diff(want, o.of(cgroup)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", cgroup, diff)
+		}
+	}
+}
