@@ -69,10 +69,7 @@ func (o matrixOptions) run(ctx context.Context, stdout, stderr io.Writer) (err e
 	if err != nil {
 		return err
 	}
-	runs, err := plan.Runs()
-	if err != nil {
-		return unfinished(err)
-	}
+	runs := plan.Runs()
 	progress := matrixProgress{out: stderr, all: runs}
 	if progress.found() > 0 {
 		if err := o.make(ctx, plan, runs, &progress); err != nil {
@@ -164,15 +161,17 @@ func (o matrixOptions) make(ctx context.Context, plan matrix.Plan, runs []*matri
 			return available - run.HostReserve, err
 		},
 	}
-	var where func(context.Context, matrix.Cell) (run.Lab, error)
+	places := map[string]run.Lab{} // by the cell's path
 	switch o.lab {
 	case "cgroup":
-		where = func(ctx context.Context, c matrix.Cell) (run.Lab, error) {
+		for _, c := range plan.Cells {
 			version, err := qos.ParseVersion(c.Value(matrix.Kubelet))
 			if err != nil {
-				return nil, err
+				return err
 			}
-			return cgrouplab.New(ctx, version, facts.LowestAdj)
+			if places[c.Path], err = cgrouplab.New(ctx, version, facts.LowestAdj); err != nil {
+				return err
+			}
 		}
 	case "kind":
 		cluster, err := o.openKind(ctx, plan.Cells, facts, progress.out)
@@ -184,22 +183,16 @@ func (o matrixOptions) make(ctx context.Context, plan matrix.Plan, runs []*matri
 			defer cancel()
 			err = errors.Join(err, cluster.Delete(ctx))
 		}()
-		workers := map[string]string{}
 		for i, worker := range cluster.Workers() {
-			workers[plan.Cells[i].Path] = worker
+			places[plan.Cells[i].Path] = cluster.Lab(worker)
 		}
 		lab.AtOnce, lab.OneInCell = min(len(plan.Cells), runtime.NumCPU()), true
-		where = func(_ context.Context, c matrix.Cell) (run.Lab, error) { return cluster.Lab(workers[c.Path]), nil }
 	}
 	if o.parallel > 0 {
 		lab.AtOnce = min(lab.AtOnce, o.parallel)
 	}
 	lab.Play = func(ctx context.Context, c matrix.Cell, s *scenarios.Scenario) (*record.Record, error) {
-		place, err := where(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		return run.Run(ctx, place, s, run.Options{Host: facts.Record()})
+		return run.Run(ctx, places[c.Path], s, run.Options{Host: facts.Record()})
 	}
 	progress.say("%d runs to make, %d at once", len(runs)-progress.ended, lab.AtOnce)
 	return lab.Make(ctx, runs, progress.begin, progress.end)

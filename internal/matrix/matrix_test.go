@@ -36,15 +36,6 @@ func planned(t *testing.T, repeat int) Plan {
 	return p
 }
 
-func runsOf(t *testing.T, p Plan) []*Run {
-	t.Helper()
-	runs, err := p.Runs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return runs
-}
-
 // name is a run as the tests write it: "36 qos-order 1".
 func name(r *Run) string {
 	return strings.TrimSuffix(strings.TrimPrefix(r.Cell.Value(Kubelet), "v1."), r.Cell.Value(Kubelet)[len("v1.36"):]) +
@@ -77,7 +68,7 @@ func TestRunsTakeTurns(t *testing.T) {
 		"37 qos-order-2", "36 qos-order-2", "37 container-limit-2", "36 container-limit-2",
 	}
 	var got []string
-	for _, r := range runsOf(t, planned(t, 2)) {
+	for _, r := range planned(t, 2).Runs() {
 		got = append(got, name(r))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -99,10 +90,10 @@ func TestMakeGoesOnWhereItWasInterrupted(t *testing.T) {
 		}
 		return played(c, s), nil
 	}
-	if err := lab.Make(ctx, runsOf(t, p), quiet, quiet); err == nil || err.Error() != "enough" {
+	if err := lab.Make(ctx, p.Runs(), quiet, quiet); err == nil || err.Error() != "enough" {
 		t.Fatalf("error %v, want why it was interrupted", err)
 	}
-	runs := runsOf(t, p)
+	runs := p.Runs()
 	kept := slices.DeleteFunc(slices.Clone(runs), func(r *Run) bool { return !r.Kept })
 	if len(kept) != 3 {
 		t.Fatalf("%d of 8 runs kept, want the three that were finished", len(kept))
@@ -156,7 +147,7 @@ func TestRunsLookAtWhatIsThere(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got := runsOf(t, p)[0]
+			got := p.Runs()[0]
 			if got.Kept != (tt.redo == "") || !strings.Contains(got.Redo, tt.redo) {
 				t.Errorf("kept %v, again because %q; want %q", got.Kept, got.Redo, tt.redo)
 			}
@@ -177,7 +168,7 @@ func TestMakeNamesWhatCannotBeFinished(t *testing.T) {
 		}
 		return r, nil
 	}
-	runs := runsOf(t, p)
+	runs := p.Runs()
 	if err := lab.Make(t.Context(), runs, quiet, quiet); err != nil {
 		t.Fatal(err)
 	}
@@ -199,14 +190,14 @@ func TestMakeNamesWhatCannotBeFinished(t *testing.T) {
 	if v := Verdict(runs); v != record.Inconclusive {
 		t.Errorf("verdict %s", v)
 	}
-	if again := runsOf(t, p); !strings.Contains(again[0].Redo, "v1.35.0") || !again[1].Kept {
+	if again := p.Runs(); !strings.Contains(again[0].Redo, "v1.35.0") || !again[1].Kept {
 		t.Errorf("next time: %+v, %+v", again[0], again[1])
 	}
 }
 
 func TestMakeStopsWhenRecordsCannotBeKept(t *testing.T) {
 	p := planned(t, 2)
-	runs := runsOf(t, p)
+	runs := p.Runs()
 	if err := os.WriteFile(filepath.Join(p.Dir, p.Cells[0].Path), nil, 0o644); err != nil { // no folder
 		t.Fatal(err)
 	}
@@ -268,7 +259,7 @@ func TestMakeAtOnce(t *testing.T) {
 				mu.Unlock()
 				return played(c, s), nil
 			}
-			if err := lab.Make(t.Context(), runsOf(t, planned(t, 2)), quiet, quiet); err != nil {
+			if err := lab.Make(t.Context(), planned(t, 2).Runs(), quiet, quiet); err != nil {
 				t.Fatal(err)
 			}
 			if most != tt.most {
@@ -282,7 +273,7 @@ func TestMakeReportsAMachineThatCannotBeRead(t *testing.T) {
 	lab := fake()
 	lab.AtOnce = 2
 	lab.Free = func() (mem.Bytes, error) { return 0, errors.New("no /proc") }
-	if err := lab.Make(t.Context(), runsOf(t, planned(t, 1)), quiet, quiet); err == nil || err.Error() != "no /proc" {
+	if err := lab.Make(t.Context(), planned(t, 1).Runs(), quiet, quiet); err == nil || err.Error() != "no /proc" {
 		t.Errorf("error %v", err)
 	}
 }

@@ -54,7 +54,7 @@ type Plan struct {
 // records that are there. Cells take turns, so that whatever changes on the
 // machine meanwhile meets all of them alike, and each repetition goes through
 // them the other way round, so that none is always the last.
-func (p Plan) Runs() ([]*Run, error) {
+func (p Plan) Runs() []*Run {
 	var runs []*Run
 	for n := 1; n <= p.Repeat; n++ {
 		for _, s := range p.Scenarios {
@@ -65,34 +65,35 @@ func (p Plan) Runs() ([]*Run, error) {
 			for _, c := range cells {
 				r := &Run{Cell: c, Scenario: s, N: n}
 				r.Path = filepath.Join(p.Dir, filepath.FromSlash(c.Path), fmt.Sprintf("%s-%d.json", s.Metadata.Name, n))
-				if err := r.look(p.Lab); err != nil {
-					return nil, err
-				}
+				r.look(p.Lab)
 				runs = append(runs, r)
 			}
 		}
 	}
-	return runs, nil
+	return runs
 }
 
 // look takes over the record that is there, if it can be kept.
-func (r *Run) look(lab string) error {
-	data, err := os.ReadFile(r.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return fmt.Errorf("look for a record: %w", err)
-	}
-	rec, err := record.Read(bytes.NewReader(data))
+func (r *Run) look(lab string) {
+	rec, err := readRecord(r.Path)
 	if err == nil {
 		err = r.usable(rec, lab)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		r.Record, r.Kept = rec, true
+	case !errors.Is(err, fs.ErrNotExist):
 		r.Redo = err.Error()
-		return nil
 	}
-	r.Record, r.Kept = rec, true
-	return nil
+}
+
+func readRecord(path string) (*record.Record, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	return record.Read(f)
 }
 
 // usable reports why a record does not stand for this run.
