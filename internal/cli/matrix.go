@@ -149,53 +149,61 @@ func (o matrixOptions) chosen() ([]*scenarios.Scenario, error) {
 
 // make brings the lab up and makes the runs that are missing.
 func (o matrixOptions) make(ctx context.Context, plan matrix.Plan, runs []*matrix.Run, progress *matrixProgress) (err error) {
-	facts, err := host.Read()
+	lab, end, err := o.openLab(ctx, plan.Cells, progress.out)
 	if err != nil {
 		return err
 	}
-	lab := matrix.Lab{
+	defer func() { err = errors.Join(err, end()) }()
+	if o.parallel > 0 {
+		lab.AtOnce = min(lab.AtOnce, o.parallel)
+	}
+	progress.say("%d runs to make, %d at once", len(runs)-progress.ended, lab.AtOnce)
+	return lab.Make(ctx, runs, progress.begin, progress.end)
+}
+
+// openLab returns a lab with a place for each cell, and what ends it.
+func (o matrixOptions) openLab(ctx context.Context, cells []matrix.Cell, out io.Writer) (lab matrix.Lab, end func() error, err error) {
+	facts, err := host.Read()
+	if err != nil {
+		return lab, nil, err
+	}
+	places := map[string]run.Lab{} // by the cell's path
+	lab = matrix.Lab{
 		AtOnce: 1,
 		Needs:  func(s *scenarios.Scenario) mem.Bytes { return s.Node.Memory.Bytes },
 		Free: func() (mem.Bytes, error) {
 			available, err := evidence.MemAvailable()
 			return available - run.HostReserve, err
 		},
+		Play: func(ctx context.Context, c matrix.Cell, s *scenarios.Scenario) (*record.Record, error) {
+			return run.Run(ctx, places[c.Path], s, run.Options{Host: facts.Record()})
+		},
 	}
-	places := map[string]run.Lab{} // by the cell's path
-	switch o.lab {
-	case "cgroup":
-		for _, c := range plan.Cells {
+	if o.lab == "cgroup" {
+		for _, c := range cells {
 			version, err := qos.ParseVersion(c.Value(matrix.Kubelet))
 			if err != nil {
-				return err
+				return lab, nil, err
 			}
 			if places[c.Path], err = cgrouplab.New(ctx, version, facts.LowestAdj); err != nil {
-				return err
+				return lab, nil, err
 			}
 		}
-	case "kind":
-		cluster, err := o.openKind(ctx, plan.Cells, facts, progress.out)
-		if err != nil {
-			return err
-		}
-		defer func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
-			defer cancel()
-			err = errors.Join(err, cluster.Delete(ctx))
-		}()
-		for i, worker := range cluster.Workers() {
-			places[plan.Cells[i].Path] = cluster.Lab(worker)
-		}
-		lab.AtOnce, lab.OneInCell = min(len(plan.Cells), runtime.NumCPU()), true
+		return lab, func() error { return nil }, nil
 	}
-	if o.parallel > 0 {
-		lab.AtOnce = min(lab.AtOnce, o.parallel)
+	cluster, err := o.openKind(ctx, cells, facts, out)
+	if err != nil {
+		return lab, nil, err
 	}
-	lab.Play = func(ctx context.Context, c matrix.Cell, s *scenarios.Scenario) (*record.Record, error) {
-		return run.Run(ctx, places[c.Path], s, run.Options{Host: facts.Record()})
+	for i, worker := range cluster.Workers() {
+		places[cells[i].Path] = cluster.Lab(worker)
 	}
-	progress.say("%d runs to make, %d at once", len(runs)-progress.ended, lab.AtOnce)
-	return lab.Make(ctx, runs, progress.begin, progress.end)
+	lab.AtOnce, lab.OneInCell = min(len(cells), runtime.NumCPU()), true
+	return lab, func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
+		defer cancel()
+		return cluster.Delete(ctx)
+	}, nil
 }
 
 // openKind makes a cluster with a worker for each cell, in their order.
