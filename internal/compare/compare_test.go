@@ -264,6 +264,28 @@ func TestFindingsCountRuns(t *testing.T) {
 	}
 }
 
+// A container that is killed needlessly once more is restarted once more, and
+// waits longer for that. That says nothing of what is compared.
+func TestNeedlessKillsAgain(t *testing.T) {
+	again := func(needless bool) edit {
+		return func(r *record.Record) {
+			k := r.Kills[0]
+			k.Order, k.Needless, k.Time = 4, needless, r.Kills[2].Time.Add(time.Second)
+			r.Kills = append(r.Kills, k)
+			c := &r.After[0].Containers[0]
+			late := c.Since.Add(20 * time.Second)
+			c.RestartCount, c.Since = 2, &late
+		}
+	}
+	if got := lines(t, runs(times(3)...), runs(times(3, again(true))...)); got != nil {
+		t.Errorf("killed needlessly: %q, want nothing", got)
+	}
+	want := []string{"unexplained: restarts of a", "unexplained: time of restart of a from restarts of a"}
+	if got := lines(t, runs(times(3)...), runs(times(3, again(false))...)); !slices.Equal(got, want) {
+		t.Errorf("killed for a reason: %q, want %q", got, want)
+	}
+}
+
 // Repetition decides what is noise.
 func TestRepetitionDecides(t *testing.T) {
 	crash := func(r *record.Record) { r.After[0].Containers[0].Ended.ExitCode = 139 }

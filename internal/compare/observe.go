@@ -214,6 +214,22 @@ func stray(r *record.Record, k record.Kill) bool {
 	})
 }
 
+// killedAgain reports that the kernel killed a container needlessly after it had
+// killed it before: how often that is restarted, and when, is chance then.
+func killedAgain(r *record.Record, pod, container string) bool {
+	before := false
+	for _, k := range r.Kills {
+		if k.Owner.Pod != pod || k.Owner.Container != container {
+			continue
+		}
+		if before && k.Needless {
+			return true
+		}
+		before = true
+	}
+	return false
+}
+
 func observePods(r *record.Record, o observed) {
 	for _, p := range r.After {
 		if slices.ContainsFunc(r.Kills, func(k record.Kill) bool { return k.Owner.Pod == p.Name && stray(r, k) }) {
@@ -231,7 +247,7 @@ func observePods(r *record.Record, o observed) {
 				end = fmt.Sprintf("%s, exit code %d", c.Ended.Reason, c.Ended.ExitCode)
 			}
 			o.word(Reported, subject, end)
-			if r.Node.NoKubelet == "" {
+			if r.Node.NoKubelet == "" && !killedAgain(r, p.Name, c.Name) {
 				o.word(Restarts, subject, fmt.Sprint(c.RestartCount))
 			}
 		}

@@ -53,7 +53,7 @@ func observeTimes(r *record.Record, o observed) {
 			o.number(Time, "eviction of "+p.Name, at.Sub(pressed).Seconds(), stamps)
 		}
 		for _, c := range p.Containers {
-			if c.RestartCount > 0 && c.Since != nil && c.Ended != nil {
+			if c.RestartCount > 0 && c.Since != nil && c.Ended != nil && !killedAgain(r, p.Name, c.Name) {
 				subject := record.Owner{Workload: p.Workload, Pod: p.Name, Container: c.Name}.String()
 				o.number(Time, "restart of "+subject, c.Since.Sub(c.Ended.Finished).Seconds(), stamps)
 			}
