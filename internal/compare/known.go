@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/internal/verdict"
 )
 
 // Known are the known changes. The first that fits is given as the explanation,
@@ -131,7 +132,7 @@ var Known = []Change{
 		ID: "setting-restart-period", Setting: "crashLoopBackOff",
 		What:      "maxContainerRestartPeriod bounds the wait before a container is restarted, the first wait too",
 		Reference: "KEP-4603 (1.32, on by default from 1.35: kubernetes/kubernetes#135044)",
-		explains:  []Aspect{Restarts, Time}, fits: ofRestarts,
+		explains:  []Aspect{Restarts, Claim, Time}, fits: ofRestarts,
 	},
 	{
 		ID: "setting-eviction", Setting: "evictionHard",
@@ -264,8 +265,17 @@ func ofGroupKill(p *pair, d *Difference) bool {
 	return file("memory.oom.group")(p, d) && (d.Aspect != Time || strings.HasPrefix(d.Subject, "memory of ") || strings.HasPrefix(d.Subject, "restart of "))
 }
 
+// ofRestarts: what another wait before a restart changes. A claim about the
+// restarted container is open as long as that waits, and never fails by it.
 func ofRestarts(_ *pair, d *Difference) bool {
-	return d.Aspect != Time || strings.HasPrefix(d.Subject, "restart of ")
+	switch d.Aspect {
+	case Time:
+		return strings.HasPrefix(d.Subject, "restart of ")
+	case Claim:
+		about := d.Subject == verdict.Scores || d.Subject == verdict.Restarted
+		return about && !hasValue(d.Old, string(record.Fail)) && !hasValue(d.New, string(record.Fail))
+	}
+	return true
 }
 
 // unifiedOnly: the file exists in cgroup v2 only.

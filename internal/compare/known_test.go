@@ -116,6 +116,11 @@ var knownCases = []struct {
 		since := r.After[0].Containers[0].Since.Add(9e9)
 		r.After[0].Containers[0].Since = &since
 	}, backOff("1s"), "time of restart of a", func(r *record.Record) { r.Scenario.Node.Kubelet.CrashLoopBackOff = nil; r.Node.Settings = nil }},
+	{"setting-restart-period", func(r *record.Record) { r.Claims[2].Verdict = record.Inconclusive }, backOff("1s"), "claim of scores", func(r *record.Record) {
+		if r.Claims[2].Verdict == record.Inconclusive {
+			r.Claims[2].Verdict = record.Fail
+		}
+	}},
 	{"setting-eviction", asks("100Mi"), do(asks("400Mi"), evicted), "evictions", asks("100Mi")},
 	{"setting-eviction-soft", nil, do(evicted, func(r *record.Record) {
 		r.Scenario.Node.Kubelet.EvictionSoft = map[string]string{"memory.available": "1Gi"}
