@@ -42,3 +42,26 @@ func TestMatrixProgress(t *testing.T) {
 		t.Errorf("table: %q", got)
 	}
 }
+
+func TestMatrixCells(t *testing.T) {
+	for _, tt := range []struct {
+		o    matrixOptions
+		want string
+	}{
+		{matrixOptions{lab: "kind", kubernetes: "v1.37.2"}, "kubelet-v1.37.2"},
+		{matrixOptions{lab: "cgroup", kubernetes: "v1.36.3"}, "kubelet-v1.36.3"},
+		{matrixOptions{lab: "vm", kubernetes: "v1.37.2"}, "kernel-" + defaultKernel},
+		{matrixOptions{lab: "vm", kernels: []string{"5.10"}, cgroups: []string{"v1", "v2"}}, "kernel-5.10/cgroup-v1 kernel-5.10/cgroup-v2"},
+		{matrixOptions{lab: "kind", containerd: []string{"v2.2.5"}}, "containerd-v2.2.5"},
+		{matrixOptions{lab: "kind", nodeImages: []string{"a:1", "a:2"}}, "image-a-1 image-a-2"},
+	} {
+		cells, err := tt.o.cells()
+		var got []string
+		for _, c := range cells {
+			got = append(got, c.Path)
+		}
+		if err != nil || strings.Join(got, " ") != tt.want {
+			t.Errorf("%+v: %q, %v; want %s", tt.o, got, err, tt.want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode"
 
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
@@ -105,7 +106,9 @@ func (c Cell) check(r *record.Record) error {
 		}
 	}
 	// A kernel that is no series is a file, which may hold any version.
-	if series := c.Value(Kernel); isSeries(series) && r.Host.Kernel != series && !strings.HasPrefix(r.Host.Kernel, series+".") && !strings.HasPrefix(r.Host.Kernel, series+"-") {
+	series := c.Value(Kernel)
+	rest, of := strings.CutPrefix(r.Host.Kernel, series)
+	if isSeries(series) && (!of || strings.IndexFunc(rest, unicode.IsDigit) == 0) {
 		return fmt.Errorf("it ran on kernel %s, not %s", r.Host.Kernel, series)
 	}
 	return nil

@@ -62,6 +62,8 @@ func TestCheck(t *testing.T) {
 		{kind, Kernel, "6.1", "it ran on kernel 6.12.48-cloud-amd64, not 6.1"},
 		{kind, Kernel, "/boot/vmlinuz", ""},
 		{cgroups, Kernel, "6.1", ""},
+		{&record.Record{Host: record.Host{Kernel: "6.12.118+deb13-cloud-amd64"}}, Kernel, "6.12.118", ""},
+		{&record.Record{Host: record.Host{Kernel: "6.12.118+deb13-cloud-amd64"}}, Kernel, "6.12.11", "not 6.12.11"},
 		{cgroups, Kubelet, "v1.36.3", ""},
 		{cgroups, Kubelet, "v1.37.2", `kubelet "1.36", not 1.37`},
 		{&record.Record{}, Kubelet, "v1.37.2", `kubelet "", not v1.37.2`},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,8 +53,8 @@ func played(c Cell, s *scenarios.Scenario) *record.Record {
 func fake() Lab {
 	return Lab{
 		AtOnce: 1,
-		Play: func(_ context.Context, c Cell, s *scenarios.Scenario) (*record.Record, error) {
-			return played(c, s), nil
+		Play: func(_ context.Context, r *Run) (*record.Record, error) {
+			return played(r.Cell, r.Scenario), nil
 		},
 		Needs: func(*scenarios.Scenario) mem.Bytes { return mem.GiB },
 		Free:  func() (mem.Bytes, error) { return 100 * mem.GiB, nil },
@@ -81,14 +82,14 @@ func TestMakeGoesOnWhereItWasInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancelCause(t.Context())
 	lab := fake()
 	plays := 0
-	lab.Play = func(ctx context.Context, c Cell, s *scenarios.Scenario) (*record.Record, error) {
+	lab.Play = func(ctx context.Context, r *Run) (*record.Record, error) {
 		if plays++; plays == 4 {
 			interrupt(errors.New("enough"))
-			r := played(c, s)
-			r.Error = "interrupted"
-			return r, context.Cause(ctx)
+			rec := played(r.Cell, r.Scenario)
+			rec.Error = "interrupted"
+			return rec, context.Cause(ctx)
 		}
-		return played(c, s), nil
+		return played(r.Cell, r.Scenario), nil
 	}
 	if err := lab.Make(ctx, p.Runs(), quiet, quiet); err == nil || err.Error() != "enough" {
 		t.Fatalf("error %v, want why it was interrupted", err)
@@ -129,6 +130,7 @@ func TestRunsLookAtWhatIsThere(t *testing.T) {
 		"unfinished":       {change: func(r *record.Record) { r.Error = "no space" }, redo: "it could not be finished: no space"},
 		"other lab":        {change: func(r *record.Record) { r.Lab = "cgroup" }, redo: "it is of the cgroup lab"},
 		"other kubelet":    {change: func(r *record.Record) { r.Node.Versions["kubelet"] = "v1.37.2" }, redo: "not v1.36.3"},
+		"seeded":           {change: func(r *record.Record) { r.VM = &record.VM{Seed: new(int)} }, redo: "the seed was another one"},
 		"other experiment": {change: func(r *record.Record) { r.Scenario = &other }, redo: "the scenario was another one"},
 		"cut short":        {change: func(*record.Record) {}, cut: true, redo: "read run record"},
 	} {
@@ -155,18 +157,47 @@ func TestRunsLookAtWhatIsThere(t *testing.T) {
 	}
 }
 
+func TestRunsLookAtSeeds(t *testing.T) {
+	p := planned(t, 2)
+	p.Seeded = true
+	zero, one := 0, 1
+	for n, seed := range []*int{&zero, &zero, nil, &one} {
+		r := &Run{Cell: p.Cells[n%2], Scenario: p.Scenarios[0], N: n/2 + 1}
+		r.Record = played(r.Cell, r.Scenario)
+		r.Record.VM = &record.VM{Seed: seed}
+		r.Path = filepath.Join(p.Dir, r.Cell.Path, fmt.Sprintf("qos-order-%d.json", r.N))
+		if err := r.write(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var kept, again []string
+	for _, r := range p.Runs() {
+		if r.Kept {
+			kept = append(kept, name(r))
+		} else if r.Redo != "" {
+			again = append(again, name(r)+": "+r.Redo)
+		}
+	}
+	if diff := cmp.Diff([]string{"36 qos-order-1", "37 qos-order-1", "37 qos-order-2"}, kept); diff != "" {
+		t.Errorf("kept (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"36 qos-order-2: the seed was another one"}, again); diff != "" {
+		t.Errorf("made again (-want +got):\n%s", diff)
+	}
+}
+
 func TestMakeNamesWhatCannotBeFinished(t *testing.T) {
 	p := planned(t, 1)
 	lab := fake()
-	lab.Play = func(_ context.Context, c Cell, s *scenarios.Scenario) (*record.Record, error) {
-		r := played(c, s)
+	lab.Play = func(_ context.Context, r *Run) (*record.Record, error) {
+		rec := played(r.Cell, r.Scenario)
 		switch {
-		case s.Metadata.Name == "container-limit":
+		case r.Scenario.Metadata.Name == "container-limit":
 			return nil, errors.New("no such kernel")
-		case c.Value(Kubelet) == "v1.36.3":
-			r.Node.Versions["kubelet"] = "v1.35.0"
+		case r.Cell.Value(Kubelet) == "v1.36.3":
+			rec.Node.Versions["kubelet"] = "v1.35.0"
 		}
-		return r, nil
+		return rec, nil
 	}
 	runs := p.Runs()
 	if err := lab.Make(t.Context(), runs, quiet, quiet); err != nil {
@@ -238,11 +269,11 @@ func TestMakeAtOnce(t *testing.T) {
 				return n
 			}
 			full := make(chan struct{})
-			lab.Play = func(ctx context.Context, c Cell, s *scenarios.Scenario) (*record.Record, error) {
+			lab.Play = func(ctx context.Context, r *Run) (*record.Record, error) {
 				mu.Lock()
-				running[c.Path]++
-				if lab.OneInCell && running[c.Path] > 1 {
-					t.Errorf("two runs in %s", c.Path)
+				running[r.Cell.Path]++
+				if lab.OneInCell && running[r.Cell.Path] > 1 {
+					t.Errorf("two runs in %s", r.Cell.Path)
 				}
 				most = max(most, now())
 				if now() == tt.most {
@@ -255,9 +286,9 @@ func TestMakeAtOnce(t *testing.T) {
 				mu.Unlock()
 				<-full // so many do run at once, or this waits for ever
 				mu.Lock()
-				running[c.Path]--
+				running[r.Cell.Path]--
 				mu.Unlock()
-				return played(c, s), nil
+				return played(r.Cell, r.Scenario), nil
 			}
 			if err := lab.Make(t.Context(), planned(t, 2).Runs(), quiet, quiet); err != nil {
 				t.Fatal(err)

@@ -30,6 +30,9 @@ type Run struct {
 	Err error
 }
 
+// Seed is that of the run where runs are seeded.
+func (r *Run) Seed() int { return r.N - 1 }
+
 // done reports that the run proves something.
 func (r *Run) done() bool { return r.Record != nil && r.Err == nil }
 
@@ -48,6 +51,8 @@ type Plan struct {
 	Cells     []Cell
 	Scenarios []*scenarios.Scenario
 	Repeat    int // runs of each scenario in each cell, at least 1
+	// Seeded says that repetition N is the deterministic run of seed N-1.
+	Seeded bool
 }
 
 // Runs returns every run in the order in which they are to be made, with the
@@ -65,7 +70,7 @@ func (p Plan) Runs() []*Run {
 			for _, c := range cells {
 				r := &Run{Cell: c, Scenario: s, N: n}
 				r.Path = filepath.Join(p.Dir, filepath.FromSlash(c.Path), fmt.Sprintf("%s-%d.json", s.Metadata.Name, n))
-				r.look(p.Lab)
+				r.look(p)
 				runs = append(runs, r)
 			}
 		}
@@ -74,10 +79,10 @@ func (p Plan) Runs() []*Run {
 }
 
 // look takes over the record that is there, if it can be kept.
-func (r *Run) look(lab string) {
+func (r *Run) look(p Plan) {
 	rec, err := readRecord(r.Path)
 	if err == nil {
-		err = r.usable(rec, lab)
+		err = r.usable(rec, p)
 	}
 	switch {
 	case err == nil:
@@ -92,19 +97,21 @@ func readRecord(path string) (*record.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	return record.Read(f)
 }
 
 // usable reports why a record does not stand for this run.
-func (r *Run) usable(rec *record.Record, lab string) error {
+func (r *Run) usable(rec *record.Record, p Plan) error {
 	switch {
 	case rec.Error != "":
 		return fmt.Errorf("it could not be finished: %s", rec.Error)
-	case rec.Lab != lab:
+	case rec.Lab != p.Lab:
 		return fmt.Errorf("it is of the %s lab", rec.Lab)
 	case !same(rec.Scenario, r.Scenario):
 		return errors.New("the scenario was another one")
+	case rec.VM != nil && p.Seeded != (rec.VM.Seed != nil), p.Seeded && *rec.VM.Seed != r.Seed():
+		return errors.New("the seed was another one")
 	}
 	return r.Cell.check(rec)
 }

@@ -11,8 +11,9 @@ import (
 
 // Lab is where the runs are made.
 type Lab struct {
-	// Play makes one run. The record may come next to an error.
-	Play func(context.Context, Cell, *scenarios.Scenario) (*record.Record, error)
+	// Play makes one run, and leaves it as it is. The record may come next to
+	// an error.
+	Play func(context.Context, *Run) (*record.Record, error)
 	// AtOnce is how many runs the lab can make at the same time, at least 1.
 	AtOnce int
 	// OneInCell says that a cell is one place, for one run at a time.
@@ -47,7 +48,7 @@ func (l Lab) Make(ctx context.Context, runs []*Run, begin, end func(*Run)) error
 			running = append(running, r)
 			begin(r)
 			go func() {
-				r.Record, r.Err = l.Play(ctx, r.Cell, r.Scenario)
+				r.Record, r.Err = l.Play(ctx, r)
 				ended <- r
 			}()
 		}

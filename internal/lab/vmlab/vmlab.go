@@ -62,6 +62,9 @@ func Memory(s *scenarios.Scenario) mem.Bytes {
 	return s.Node.Memory.Bytes + guestOverhead
 }
 
+// HostMemory returns what that machine may take of the host.
+func HostMemory(s *scenarios.Scenario) mem.Bytes { return Memory(s) + hostOverhead }
+
 // Run runs the scenario in a machine of its own. The record comes back whenever
 // the guest had one, even next to an error, as from run.Run.
 func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record, error) {
@@ -73,7 +76,7 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 		return nil, err
 	}
 	m := machine{kernel: o.Kernel, memory: Memory(s), accelerator: o.Accelerator, seed: o.Seed}
-	ctx, unguard, err := run.Guard(ctx, m.memory+hostOverhead)
+	ctx, unguard, err := run.Guard(ctx, HostMemory(s))
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/oomlab/oomlab/internal/matrix"
 	"github.com/oomlab/oomlab/internal/record"
@@ -71,4 +72,44 @@ func verdictsOf(runs []*matrix.Run, cell, scenario string) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// matrixProgress tells people how far it is.
+type matrixProgress struct {
+	out     io.Writer
+	all     []*matrix.Run
+	ended   int
+	started map[*matrix.Run]time.Time
+}
+
+func (p *matrixProgress) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(p.out, format+"\n", args...)
+}
+
+// found tells what is there already, and returns how many runs are missing.
+func (p *matrixProgress) found() (missing int) {
+	p.started = map[*matrix.Run]time.Time{}
+	for _, r := range p.all {
+		if r.Kept {
+			p.ended++
+		}
+		if r.Redo != "" {
+			p.say("made again: %s: %s", r.Path, r.Redo)
+		}
+	}
+	if p.ended > 0 {
+		p.say("kept: %d of %d records", p.ended, len(p.all))
+	}
+	return len(p.all) - p.ended
+}
+
+func (p *matrixProgress) begin(r *matrix.Run) { p.started[r] = time.Now() }
+
+func (p *matrixProgress) end(r *matrix.Run) {
+	p.ended++
+	text := string(r.Verdict())
+	if r.Err != nil {
+		text = "could not be finished: " + strings.ReplaceAll(r.Err.Error(), "\n", "; ")
+	}
+	p.say("%3d of %d %s %s %d: %s after %.0f s", p.ended, len(p.all), r.Cell.Path, r.Scenario.Metadata.Name, r.N, text, time.Since(p.started[r]).Seconds())
 }
