@@ -102,6 +102,7 @@ func newRoot() *cobra.Command {
 		newShow(),
 		newCompare(),
 		newMatrix(),
+		newHunt(),
 		newNodeImage(),
 		newKernel(),
 		newDoctor(),

@@ -70,8 +70,8 @@ func (o runOptions) run(ctx context.Context, name string, stdout, stderr io.Writ
 	}
 	story.Begin(s)
 	r, err := play(ctx, s, story.Event)
-	if r != nil {
-		if err := o.writeRecord(r); err != nil {
+	if r != nil && o.record != "" {
+		if err := writeRecord(o.record, r); err != nil {
 			return unfinished(err)
 		}
 	}
@@ -88,14 +88,12 @@ func (o runOptions) run(ctx context.Context, name string, stdout, stderr io.Writ
 	return exitFor(r.Verdict)
 }
 
-func (o runOptions) writeRecord(r *record.Record) error {
-	if o.record == "" {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(o.record), 0o755); err != nil {
+// writeRecord writes a run record to a file, and makes its folder.
+func writeRecord(file string, r *record.Record) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("write run record: %w", err)
 	}
-	f, err := os.Create(o.record)
+	f, err := os.Create(file)
 	if err != nil {
 		return fmt.Errorf("write run record: %w", err)
 	}

@@ -40,28 +40,9 @@ func (o *vmOptions) flags(f *pflag.FlagSet) {
 
 // openVM returns what runs a scenario in a virtual machine.
 func (o vmOptions) openVM(ctx context.Context, kubelet qos.Version, stderr io.Writer) (player, error) {
-	if o.cgroup != 1 && o.cgroup != 2 {
-		return nil, fmt.Errorf("--cgroup %d: want 1 or 2", o.cgroup)
-	}
-	if o.seed < noSeed {
-		return nil, fmt.Errorf("--seed %d: want 0 or more", o.seed)
-	}
-	options := vmlab.Options{Kubelet: kubelet, CgroupVersion: o.cgroup, Accelerator: vmlab.TCG}
-	var err error
-	if options.Kernel, options.KernelName, err = findKernel(ctx, stderr, o.kernel); err != nil {
+	options, _, err := o.machine(ctx, kubelet, stderr)
+	if err != nil {
 		return nil, err
-	}
-	if err := vmlab.Install(ctx, stderr); err != nil {
-		return nil, unfinished(err)
-	}
-	if o.seed != noSeed {
-		options.Seed = &o.seed // which no accelerator but TCG can follow
-	} else {
-		proof, err := vmlab.Prove(ctx, options.Kernel)
-		if err != nil {
-			return nil, unfinished(err)
-		}
-		options.Accelerator = proof.Accelerator
 	}
 	return func(ctx context.Context, s *scenarios.Scenario, observe func(record.Event)) (*record.Record, error) {
 		options := options
@@ -70,23 +51,52 @@ func (o vmOptions) openVM(ctx context.Context, kubelet qos.Version, stderr io.Wr
 	}, nil
 }
 
-// findKernel returns the file of a kernel and its name. What has a slash in it,
-// or is there, is a file.
-func findKernel(ctx context.Context, stderr io.Writer, query string) (file, name string, err error) {
+// machine prepares what a virtual machine is made from. kernel is what --kernel
+// would have to be for exactly this one.
+func (o vmOptions) machine(ctx context.Context, kubelet qos.Version, stderr io.Writer) (m vmlab.Options, kernel string, err error) {
+	if o.cgroup != 1 && o.cgroup != 2 {
+		return m, "", fmt.Errorf("--cgroup %d: want 1 or 2", o.cgroup)
+	}
+	if o.seed < noSeed {
+		return m, "", fmt.Errorf("--seed %d: want 0 or more", o.seed)
+	}
+	image, err := findKernel(ctx, stderr, o.kernel)
+	if err != nil {
+		return m, "", err
+	}
+	if err := vmlab.Install(ctx, stderr); err != nil {
+		return m, "", unfinished(err)
+	}
+	m = vmlab.Options{Kernel: image.File, KernelName: image.Package, Kubelet: kubelet, CgroupVersion: o.cgroup, Accelerator: vmlab.TCG}
+	if o.seed != noSeed {
+		m.Seed = &o.seed // which no accelerator but TCG can follow
+	} else {
+		proof, err := vmlab.Prove(ctx, image.File)
+		if err != nil {
+			return m, "", unfinished(err)
+		}
+		m.Accelerator = proof.Accelerator
+	}
+	return m, image.Version, nil
+}
+
+// findKernel returns the kernel that --kernel names. What has a slash in it, or
+// is there, is a file.
+func findKernel(ctx context.Context, stderr io.Writer, query string) (kernelimage.Image, error) {
 	info, statErr := os.Stat(query)
 	switch {
 	case statErr == nil && info.Mode().IsRegular():
-		return query, filepath.Base(query), nil
+		return kernelimage.Image{Version: query, Package: filepath.Base(query), File: query}, nil
 	case strings.ContainsRune(query, filepath.Separator) && statErr == nil:
-		return "", "", fmt.Errorf("--kernel %s: want the file of a kernel", query)
+		return kernelimage.Image{}, fmt.Errorf("--kernel %s: want the file of a kernel", query)
 	case strings.ContainsRune(query, filepath.Separator):
-		return "", "", fmt.Errorf("--kernel: %w", statErr)
+		return kernelimage.Image{}, fmt.Errorf("--kernel: %w", statErr)
 	}
 	image, err := kernelimage.Find(ctx, stderr, query)
 	if errors.Is(err, kernelimage.ErrNotFound) {
-		return "", "", fmt.Errorf("--kernel %s: %w", query, err)
+		return image, fmt.Errorf("--kernel %s: %w", query, err)
 	}
-	return image.File, image.Package, unfinished(err)
+	return image, unfinished(err)
 }
 
 func newKernel() *cobra.Command {
