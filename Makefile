@@ -36,14 +36,16 @@ e2e: build ## run the catalog on real kind clusters, bringing up what is missing
 		--label-filter='$(filter)' --output-dir artifacts --junit-report junit.xml --json-report ginkgo.json ./e2e; \
 		status=$$?; cat artifacts/summary.txt; exit $$status
 
-# What make e2e-vm runs. With a seed no run depends on how busy this machine is.
-KERNELS   ?= 5.10 6.12 7.3
-SCENARIOS ?= qos-order qos-order-machine
-FLAGS     ?= --seed 0
+# What make e2e-vm runs, with commas between. MATRIX is more flags of oomlab matrix.
+# With seeds no run depends on how busy this machine is.
+KERNELS   ?= 5.10,6.12,7.3
+SCENARIOS ?= qos-order,qos-order-machine
+MATRIX    ?= --seeded --repeat 1
 
 .PHONY: e2e-vm
-e2e-vm: build ## run some scenarios on several kernels in virtual machines (KERNELS, SCENARIOS, FLAGS)
-	@KERNELS='$(KERNELS)' SCENARIOS='$(SCENARIOS)' FLAGS='$(FLAGS)' e2e/vm.sh
+e2e-vm: build ## run scenarios on several kernels in virtual machines (KERNELS, SCENARIOS, MATRIX)
+	rm -rf artifacts/vm
+	bin/oomlab matrix --lab vm --kernels $(KERNELS) --scenarios $(SCENARIOS) $(MATRIX) --parallel 2 --out artifacts/vm
 
 .PHONY: test
 test: ## run all tests that need no cluster; those that need root say so without it

@@ -80,6 +80,7 @@ func (o matrixOptions) run(ctx context.Context, stdout, stderr io.Writer) (err e
 		first, last := plan.Cells[0].Path, plan.Cells[len(plan.Cells)-1].Path
 		_, _ = fmt.Fprintf(stderr, "what changed: oomlab compare %s %s\n", filepath.Join(o.out, first), filepath.Join(o.out, last))
 	}
+	printMatrixCounts(stderr, runs)
 	return exitFor(matrix.Verdict(runs))
 }
 

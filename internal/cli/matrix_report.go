@@ -52,6 +52,23 @@ func printMatrix(w io.Writer, plan matrix.Plan, runs []*matrix.Run) {
 	}
 }
 
+// printMatrixCounts says what ran and how it ended. What could not be finished,
+// or is inconclusive, did not pass either.
+func printMatrixCounts(w io.Writer, runs []*matrix.Run) {
+	passed, unsupported := 0, 0
+	for _, r := range runs {
+		switch r.Verdict() {
+		case record.Pass:
+			passed++
+		case record.Unsupported:
+			unsupported++
+		}
+	}
+	ran := len(runs) - unsupported
+	_, _ = fmt.Fprintf(w, "ran %d of %d runs: %d passed, %d failed; %d unsupported\n%d passed, %d failed\n",
+		ran, len(runs), passed, ran-passed, unsupported, passed, ran-passed)
+}
+
 // verdictsOf counts the verdicts of one scenario in one cell: "2 pass, 1 fail".
 func verdictsOf(runs []*matrix.Run, cell, scenario string) string {
 	counts := map[string]int{}

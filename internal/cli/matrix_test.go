@@ -65,3 +65,12 @@ func TestMatrixCells(t *testing.T) {
 		}
 	}
 }
+
+func TestMatrixCounts(t *testing.T) {
+	of := func(v record.Verdict) *matrix.Run { return &matrix.Run{Record: &record.Record{Verdict: v}} }
+	var out bytes.Buffer
+	printMatrixCounts(&out, []*matrix.Run{of(record.Pass), of(record.Fail), of(record.Unsupported), of(record.Inconclusive), {Err: errors.New("no space")}})
+	if want := "ran 4 of 5 runs: 1 passed, 3 failed; 1 unsupported\n1 passed, 3 failed\n"; out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
