@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/verdict"
 )
@@ -173,6 +174,12 @@ var Known = []Change{
 		explains:  []Aspect{OOMScore},
 	},
 	{
+		ID: "size-of-node", Fact: factMemory,
+		What:      "where the whole machine runs out it is the node, and its MemTotal, which kernels leave more or less of, decides the limits and scores",
+		Reference: "mm/show_mem.c, si_meminfo; pkg/kubelet/qos/policy.go, GetContainerOOMScoreAdjust",
+		explains:  []Aspect{Limit, Score}, fits: all(modelled, machineIsNode),
+	},
+	{
 		ID: "huge-pages-transparent", Fact: factTHP,
 		What:      "with transparent huge pages a process holds up to 2 MiB more for each of its mappings",
 		Reference: "Documentation/admin-guide/mm/transhuge.rst",
@@ -245,6 +252,11 @@ func cgroup2(p *pair, _ *Difference) bool { return p.was[factCgroup] == "2" && p
 func cgroup1(p *pair, _ *Difference) bool { return p.was[factCgroup] == "1" && p.is[factCgroup] == "1" }
 
 func modelled(p *pair, d *Difference) bool { return p.modelAgrees(d) }
+
+// machineIsNode: the scenario lets the whole machine run out.
+func machineIsNode(p *pair, _ *Difference) bool {
+	return !slices.ContainsFunc(slices.Concat(p.old, p.new), func(r Run) bool { return r.Record.Scenario.Node.Domain != qos.LevelGlobal })
+}
 
 // hasContainers: only a pod of several containers has a sidecar.
 func hasContainers(_ *pair, d *Difference) bool { return strings.Contains(d.Subject, "/") }

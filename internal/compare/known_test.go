@@ -131,6 +131,10 @@ var knownCases = []struct {
 	{"lowest-score", nil, do(lowest(0), func(r *record.Record) { r.Scores[2].Observed = 0 }), "oom_score_adj of c", lowest(0)},
 	{"cgroup-version", nil, do(onV1, limit(func(l *qos.Limits) { l.OOMGroup = false })), "limit of b memory.oom.group", onV1},
 	{"size-of-machine", nil, func(r *record.Record) { r.Host.MemTotal /= 2; r.Scores[0].OOMScore *= 2 }, "oom_score of a", func(r *record.Record) { r.Host.MemTotal = 1 }},
+	{"size-of-node", whole, do(whole, func(r *record.Record) {
+		r.Host.MemTotal /= 2
+		r.Scores[1].Formula, r.Scores[1].Observed = 892, 892
+	}), "oom_score_adj of b", func(r *record.Record) { r.Scenario.Node.Domain = qos.LevelKubepods }},
 	{"huge-pages-transparent", nil, func(r *record.Record) { r.Host.THP = "always"; r.Kills[0].Freed *= 2 }, "memory held of a", func(r *record.Record) { r.Host.THP = "never" }},
 	{"expectation", nil, func(r *record.Record) { r.Scenario.Expect.Killed = []string{"b"}; r.Claims[1].Verdict = record.Fail }, "claim of killed", func(r *record.Record) { r.Scenario.Expect.Killed = nil }},
 	{"second-kill", nil, func(r *record.Record) {
@@ -145,6 +149,8 @@ var knownCases = []struct {
 		}
 	}},
 }
+
+func whole(r *record.Record) { r.Scenario.Node.Domain = qos.LevelGlobal }
 
 func huge(r *record.Record) { r.Host.HugePages = mem.GiB }
 
