@@ -117,6 +117,9 @@ func TestStrictness(t *testing.T) {
 		"no such field":            {strings.Replace(string(good), "- name: best-effort", "- name: best-effort\n  priorityClassName: low", 1), "workloads[0].priorityClassName: unknown field"},
 		"global where it can't be": {strings.Replace(string(good), "domain: kubepods", "domain: global", 1), "metadata.labels: domain global: add the label lab:vm"},
 		"wrong plan":               {strings.Replace(string(good), "fill 350Mi", "fil 350Mi", 1), "workloads[0].balloon"},
+		"wrong beside":             {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  beside: [fill 1Mi, fil 2Mi]", 1), "workloads[0].beside[1]"},
+		"wrong score":              {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  oomScoreAdj: 1001", 1), "workloads[0].oomScoreAdj: 1001: want -1000 to 1000"},
+		"wrong pod":                {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  resources: {limits: {memory: 1X}}", 1), "workloads[0].resources.limits.memory"},
 	} {
 		if _, err := Parse("f.yaml", strings.NewReader(tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, tt.want)

@@ -40,7 +40,34 @@ func (w Workload) Pod(name string) qos.Pod {
 			Requirements: qos.Requirements{Requests: c.Requests.qos(), Limits: c.Limits.qos()},
 		})
 	}
+	if r := w.Resources; r != nil {
+		pod.Resources = &qos.Requirements{Requests: r.Requests.qos(), Limits: r.Limits.qos()}
+	}
 	return pod.Defaulted()
+}
+
+// ScoreOf returns the score of a container of the workload's pod: the
+// kubelet's, or the one that the scenario gives it.
+func (w Workload) ScoreOf(n qos.Node, pod qos.Pod, c qos.Container) int {
+	for _, own := range w.EachContainer() {
+		if own.Name == c.Name && own.OOMScoreAdj != nil {
+			return *own.OOMScoreAdj
+		}
+	}
+	return n.OOMScoreAdj(pod, c)
+}
+
+// SetsScore reports whether a container of the scenario has a score that no
+// kubelet gives.
+func (s *Scenario) SetsScore() bool {
+	for _, w := range s.Workloads {
+		for _, c := range w.EachContainer() {
+			if c.OOMScoreAdj != nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (r Resources) qos() qos.Resources {

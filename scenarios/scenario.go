@@ -36,7 +36,7 @@ type Scenario struct {
 	Node      Node       `json:"node"`
 	Workloads []Workload `json:"workloads"`
 	Until     Until      `json:"until"`
-	Expect    Expect     `json:"expect"`
+	Expect    Expect     `json:"expect,omitzero"`
 
 	// Control marks a scenario that must end red: it proves that the claim it
 	// names can fail.
@@ -151,8 +151,18 @@ type Workload struct {
 	// RestartPolicy is Always (the default), OnFailure or Never.
 	RestartPolicy string `json:"restartPolicy,omitempty"`
 
+	// Resources are those of the pod as a whole (KEP-2837, kubelet 1.34 and
+	// later), next to those of its containers.
+	Resources *PodResources `json:"resources,omitempty"`
+
 	Container  `json:",inline"`
 	Containers []Container `json:"containers,omitempty"`
+}
+
+// PodResources are a pod's spec.resources.
+type PodResources struct {
+	Requests Resources `json:"requests,omitzero"`
+	Limits   Resources `json:"limits,omitzero"`
 }
 
 // Container is one container with its balloon.
@@ -166,6 +176,12 @@ type Container struct {
 	Balloon string `json:"balloon,omitempty"`
 	// Press is the plan that runs afterwards and makes memory run out.
 	Press string `json:"press,omitempty"`
+	// Beside are further processes of the container, each with the plan of its
+	// own balloon. They are children of its first process.
+	Beside []string `json:"beside,omitempty"`
+	// OOMScoreAdj is given to the container in place of the kubelet's score,
+	// -1000 to 1000. No pod can ask for that: only labs without a kubelet can.
+	OOMScoreAdj *int `json:"oomScoreAdj,omitempty"`
 	// AfterRestart says what a restarted balloon does: stay "small" (the
 	// default), or do everything "again".
 	AfterRestart string `json:"afterRestart,omitempty"`

@@ -124,10 +124,14 @@ func (s *Scenario) checkWorkloads(p *problems) {
 
 // check reports whether a container of the workload presses.
 func (w Workload) check(at string, p *problems) bool {
+	if r := w.Resources; r != nil {
+		r.Requests.check(at+".resources.requests", p)
+		r.Limits.check(at+".resources.limits", p)
+	}
 	if len(w.Containers) == 0 {
 		return w.Container.check(at, p)
 	}
-	if w.Balloon != "" || w.Press != "" || w.Requests != (Resources{}) || w.Limits != (Resources{}) {
+	if w.Balloon != "" || w.Press != "" || w.Beside != nil || w.OOMScoreAdj != nil || w.Requests != (Resources{}) || w.Limits != (Resources{}) {
 		p.addf(at+".containers", "either list containers or describe the only one directly, not both")
 	}
 	presses := false
@@ -162,6 +166,14 @@ func (c Container) check(at string, p *problems) bool {
 		if _, err := plan.Parse(text); err != nil {
 			p.addf(at+"."+field, "%v", err)
 		}
+	}
+	for i, text := range c.Beside {
+		if _, err := plan.Parse(text); err != nil {
+			p.addf(fmt.Sprintf("%s.beside[%d]", at, i), "%v", err)
+		}
+	}
+	if a := c.OOMScoreAdj; a != nil && (*a < -1000 || *a > 1000) {
+		p.addf(at+".oomScoreAdj", "%d: want -1000 to 1000", *a)
 	}
 	if !slices.Contains([]string{"", "small", "again"}, c.AfterRestart) {
 		p.addf(at+".afterRestart", "%q: want small or again", c.AfterRestart)

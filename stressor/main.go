@@ -37,6 +37,7 @@ type options struct {
 	dir, tmpfs                       string
 	share                            int
 	explain, scores                  bool
+	beside                           []string
 }
 
 func main() {
@@ -114,6 +115,11 @@ func parseFlags() (options, error) {
 	flag.StringVar(&o.request, "request", os.Getenv("MEMORY_REQUEST"), "the container's memory `request`; default $MEMORY_REQUEST")
 	flag.StringVar(&o.dir, "dir", "/tmp", "`directory` on a disk, for the kinds file, dirty and mapped")
 	flag.StringVar(&o.tmpfs, "tmpfs", "/dev/shm", "`directory` on a tmpfs, for the kind tmpfs")
+	flag.Func("beside", "start a further process that holds this `plan` before this one begins; may be given several times", func(text string) error {
+		o.beside = append(o.beside, text)
+		_, err := plan.Parse(text)
+		return err
+	})
 	flag.IntVar(&o.share, "share", 0, "hold only an `N`-th of every size: given to the children of a plan that asks for children")
 	flag.Parse()
 	var errs []error
@@ -171,6 +177,12 @@ func (o options) inflate(p plan.Plan, curve plan.Curve, b *balloon.Balloon) erro
 	now, small, err := o.restarted(b.Events)
 	if err != nil {
 		return err
+	}
+	if len(o.beside) > 0 && !small && o.share == 0 {
+		runtime.LockOSThread() // they end with the thread that started them
+		if err := balloon.Beside(o.beside, b.Events); err != nil {
+			return err
+		}
 	}
 	b.Events.Emit("ready", 0)
 	switch {

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -163,20 +166,93 @@ func TestChildrenShareThePlan(t *testing.T) {
 	s.signal(syscall.SIGKILL) // and no child outlives it
 	s.exitCode()
 	for pid := range pids {
-		for range 100 {
-			if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
+		awaitEnd(t, pid)
+	}
+}
+
+// awaitEnd waits until a child whose parent is gone has ended, too: it may stay
+// as a zombie where nobody reaps.
+func awaitEnd(t *testing.T, pid int) {
+	t.Helper()
+	for range 100 {
+		if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			return
 		}
-		if state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(state), ") Z ") {
-			t.Errorf("child %d outlived its parent: %s", pid, state)
-		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(state), ") Z ") {
+		t.Errorf("child %d outlived its parent: %s", pid, state)
 	}
 }
 
 // TestOwnFootprint holds everything in a memfd, which is no part of VmRSS: what
 // is resident is the stressor itself.
+// Processes beside hold before the first one says that it is ready; when one is
+// killed the others go on, and none outlives the first.
+func TestBeside(t *testing.T) {
+	s := start(t, "", "-plan", "fill 10Mi, hold", "-start", "signal", "-beside", "fill 30Mi", "-beside", "memfd fill 20Mi")
+	s.await("ready")
+	children := childrenOf(t, s.cmd.Process.Pid)
+	if len(children) != 2 {
+		t.Fatalf("children %v, want two", children)
+	}
+	for i, want := range []mem.Bytes{30 * mem.MiB, 0} {
+		statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", children[i]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages, _ := strconv.Atoi(strings.Fields(string(statm))[1])
+		if held := mem.Pages(pages).Bytes(mem.Bytes(os.Getpagesize())); held < want || held > want+4*mem.MiB {
+			t.Errorf("process %d beside is resident with %s, want %s", i, held.Human(), want)
+		}
+	}
+	s.signal(syscall.SIGUSR1)
+	if e := s.await("holding"); mem.Bytes(e.HeldBytes) != 10*mem.MiB {
+		t.Errorf("the first process holds %d", e.HeldBytes)
+	}
+	if err := syscall.Kill(children[1], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if e := s.await("childExited"); e.Child != children[1] || e.Signal != int(syscall.SIGKILL) {
+		t.Errorf("childExited: %+v, want pid %d by signal 9", e, children[1])
+	}
+	s.signal(syscall.SIGKILL)
+	s.exitCode()
+	awaitEnd(t, children[0])
+}
+
+// One that can't hold what it should is an error of the container.
+func TestBesideThatFails(t *testing.T) {
+	s := start(t, "", "-plan", "hold", "-beside", "hugetlb fill 60Ti")
+	if code := s.exitCode(); code != 1 || !strings.Contains(s.stderr.String(), "the process beside that is to hugetlb fill 60Ti") {
+		t.Errorf("exit code %d, %s", code, s.stderr.String())
+	}
+}
+
+// childrenOf returns the children of a process, in the order of their start.
+func childrenOf(t *testing.T, pid int) (children []int) {
+	t.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil || len(lists) == 0 {
+		t.Fatalf("the kernel tells no children: %v", err)
+	}
+	for _, list := range lists {
+		data, err := os.ReadFile(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, field := range strings.Fields(string(data)) {
+			child, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			children = append(children, child)
+		}
+	}
+	slices.Sort(children)
+	return children
+}
+
 func TestOwnFootprint(t *testing.T) {
 	const limit, movingLimit = 2*mem.MiB + mem.MiB/2, 3 * mem.MiB
 	s := start(t, "", "-plan", "memfd ramp 60Mi at 60Mi/s, memfd saw 30Mi..60Mi every 200ms for 1s, hold")

@@ -24,6 +24,10 @@ type Options struct {
 	// LowestAdj is the lowest oom_score_adj that the host accepts: -1000, or
 	// more where CAP_SYS_RESOURCE is missing.
 	LowestAdj int
+	// NoKubelet says that nobody restarts what was killed, and that no daemons
+	// use the node's memory, as in the labs without a kubelet. By default
+	// DaemonsHeld of it are a kind worker's daemons'.
+	NoKubelet bool
 }
 
 // Forecast is what the models say of a scenario.
@@ -88,7 +92,7 @@ func (n *node) kills() (*oom.Sequence, error) {
 		peak += (ownAnon + ownFile) * mem.Bytes(1+len(g.sharers))
 	}
 	pressure.Peak = peak.Pages(page)
-	if pressure.Kills > 0 {
+	if pressure.Kills > 0 && !n.options.NoKubelet {
 		pressure.Restart = restarted.Pages(page)
 	}
 	sequence, err := oom.PredictSequence(n.snapshot, pressure)

@@ -125,6 +125,43 @@ func TestQOSOrder(t *testing.T) {
 	}
 }
 
+// The processes beside have the score of their container, which the scenario may
+// give it, and are charged to it.
+func TestProcessesBeside(t *testing.T) {
+	s, err := scenarios.Named("qos-order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	score := 999
+	guaranteed := &s.Workloads[2]
+	guaranteed.Limits, guaranteed.Balloon = scenarios.Resources{}, "fill 20Mi"
+	guaranteed.Beside, guaranteed.OOMScoreAdj = []string{"fill 400Mi", "memfd fill 30Mi"}, &score
+	f, err := forecast.Predict(s, options(2, -1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rss []mem.Bytes
+	first := f.Kernel.Steps[0]
+	for _, task := range f.Snapshot.Tasks {
+		if f.Owners[task.PID].Workload != "guaranteed" {
+			continue
+		}
+		rss = append(rss, task.RSS().Bytes(4096)/mem.MiB)
+		if task.OOMScoreAdj != 999 {
+			t.Errorf("score %d, want the scenario's 999", task.OOMScoreAdj)
+		}
+		if task.PID == first.Victim && len(rss) != 2 {
+			t.Errorf("process %d of the container dies, want the one of 400Mi", len(rss))
+		}
+	}
+	if diff := cmp.Diff([]mem.Bytes{22, 402, 2}, rss); diff != "" {
+		t.Errorf("resident MiB (-want +got):\n%s", diff)
+	}
+	if f.Owners[first.Victim].Workload != "guaranteed" {
+		t.Errorf("first victim %v", f.Owners[first.Victim])
+	}
+}
+
 // Memory of no process makes room run out and no victim of its holder.
 func TestKindsOfMemory(t *testing.T) {
 	s, err := scenarios.Named("qos-order")

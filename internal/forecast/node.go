@@ -23,13 +23,13 @@ const (
 	// pauseHeld is charged to each pod for its pause container, whose
 	// oom_score_adj of -998 and size keep it out of every choice.
 	pauseHeld = 256 * mem.KiB
-	// daemonsHeld is what kubelet, containerd and shims of a kind worker use.
+	// DaemonsHeld is what kubelet, containerd and shims of a kind worker use.
 	// They are charged to the node, and no candidates: at -999 they can't win.
-	daemonsHeld = 300 * mem.MiB
+	DaemonsHeld = 300 * mem.MiB
 	// A virtual machine of 512 MiB shows 459 to 475 of them as MemTotal (Linux
 	// 7.3 and 5.10; the rest is the kernel's own), and 33 to 43 of these are
 	// taken before its first pod starts.
-	machineReserved, machineHeld = 45 * mem.MiB, 40 * mem.MiB
+	MachineReserved, MachineHeld = 45 * mem.MiB, 40 * mem.MiB
 )
 
 // node is a scenario's node as it is planned.
@@ -69,12 +69,15 @@ func newNode(s *scenarios.Scenario, o Options) (*node, error) {
 		},
 		snapshot: oom.Snapshot{Kernel: o.Kernel},
 	}
-	held := daemonsHeld
+	held := DaemonsHeld
+	if o.NoKubelet {
+		held = 0
+	}
 	if s.Node.Domain == qos.LevelGlobal {
 		// The node is a machine of its own, and no cgroup bounds it.
-		n.config.Capacity, n.config.Limit = s.Node.Memory.Bytes-machineReserved, mem.Limit{}
+		n.config.Capacity, n.config.Limit = s.Node.Memory.Bytes-MachineReserved, mem.Limit{}
 		n.snapshot.Kernel.RAM = n.config.Capacity.Pages(o.Kernel.PageSize)
-		held = machineHeld
+		held = MachineHeld
 	}
 	if err := n.config.Validate(); err != nil {
 		return nil, err
@@ -109,7 +112,7 @@ func (n *node) addPod(w scenarios.Workload, name string) error {
 		limits := n.config.ContainerLimits(spec, spec.Containers[i])
 		cgroup := n.config.Container(class, name, c.Name)
 		n.addCgroup(cgroup, limits.Max, limits.OOMGroup && n.config.CgroupVersion == 2)
-		adj := max(n.config.OOMScoreAdj(spec, spec.Containers[i]), n.options.LowestAdj)
+		adj := max(w.ScoreOf(n.config, spec, spec.Containers[i]), n.options.LowestAdj)
 		owner := record.Owner{Workload: w.Name, Pod: name, Container: c.Name, Level: qos.LevelContainer}
 		if err := n.addContainer(c, owner, cgroup, dir, adj); err != nil {
 			return fmt.Errorf("container %s: %w", owner, err)
@@ -146,20 +149,36 @@ func (n *node) addContainer(c scenarios.Container, owner record.Owner, cgroup, p
 		}
 	}
 	for range processes {
-		share := held.dividedBy(processes)
-		task := oom.Task{
-			PID: firstPID + len(n.snapshot.Tasks), Name: owner.String(), Cgroup: cgroup, OOMScoreAdj: adj,
-			Threads: ownThreads + threads, Order: len(n.snapshot.Tasks),
-			Anon:  (ownAnon + share.anon).Pages(n.options.Kernel.PageSize),
-			File:  (ownFile + share.mapped).Pages(n.options.Kernel.PageSize),
-			Shmem: share.shmem.Pages(n.options.Kernel.PageSize),
+		n.addProcess(held.dividedBy(processes), threads, owner, cgroup, adj)
+	}
+	for _, text := range c.Beside {
+		parsed, err := plan.Parse(text)
+		if err != nil {
+			return err
 		}
-		task.PageTables = pageTables(share.anon+share.mapped+share.shmem, n.options.Kernel.PageSize)
-		n.snapshot.Tasks = append(n.snapshot.Tasks, task)
-		n.owners[task.PID] = owner
-		n.charge(cgroup, ownAnon+task.PageTables+share.charged(), share.mapped+share.cache)
+		curve, err := parsed.Curve(containerOf(c))
+		if err != nil {
+			return err
+		}
+		n.addProcess(levelsAt(curve, min(curve.Duration(), settled)), parsed.Threads, owner, cgroup, adj)
 	}
 	return nil
+}
+
+// addProcess adds one process of a stressor that holds that much.
+func (n *node) addProcess(held levels, threads int, owner record.Owner, cgroup string, adj int) {
+	page := n.options.Kernel.PageSize
+	task := oom.Task{
+		PID: firstPID + len(n.snapshot.Tasks), Name: owner.String(), Cgroup: cgroup, OOMScoreAdj: adj,
+		Threads: ownThreads + threads, Order: len(n.snapshot.Tasks),
+		Anon:  (ownAnon + held.anon).Pages(page),
+		File:  (ownFile + held.mapped).Pages(page),
+		Shmem: held.shmem.Pages(page),
+	}
+	task.PageTables = pageTables(held.anon+held.mapped+held.shmem, page)
+	n.snapshot.Tasks = append(n.snapshot.Tasks, task)
+	n.owners[task.PID] = owner
+	n.charge(cgroup, ownAnon+task.PageTables+held.charged(), held.mapped+held.cache)
 }
 
 const (

@@ -18,6 +18,9 @@ func StressorArgs(c scenarios.Container, stateDir string) []string {
 	case c.Balloon != "":
 		args[1] = "-plan=" + c.Balloon + ", hold"
 	}
+	for _, beside := range c.Beside {
+		args = append(args, "-beside="+beside)
+	}
 	if stateDir != "" {
 		after := c.AfterRestart
 		if after == "" {

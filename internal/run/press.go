@@ -108,7 +108,10 @@ func (p presser) curve() (plan.Plan, plan.Curve, error) {
 // pressure is how the presser's processes grow. Its peak is 0 where they take
 // nothing but what can be reclaimed.
 func (r *runner) pressure(ctx context.Context, p presser, kernel oom.Kernel) (oom.Pressure, error) {
-	pressure := oom.Pressure{Kills: r.scenario.Until.Kills, Restart: restartedBalloon.Pages(kernel.PageSize)}
+	pressure := oom.Pressure{Kills: r.scenario.Until.Kills}
+	if r.record.Node.NoKubelet == "" { // which restarts what was killed
+		pressure.Restart = restartedBalloon.Pages(kernel.PageSize)
+	}
 	parsed, curve, err := p.curve()
 	if err != nil {
 		return pressure, err
@@ -119,10 +122,11 @@ func (r *runner) pressure(ctx context.Context, p presser, kernel oom.Kernel) (oo
 	}
 	pressure.Grower = m.PID
 	if parsed.Children > 0 {
-		children := r.children(m)
-		if len(children) != parsed.Children {
-			return pressure, fmt.Errorf("container %s/%s has %d children, not %d", p.pod, p.container.Name, len(children), parsed.Children)
+		children, beside := r.children(m), len(p.container.Beside)
+		if len(children) != beside+parsed.Children {
+			return pressure, fmt.Errorf("container %s/%s has %d children, not %d", p.pod, p.container.Name, len(children), beside+parsed.Children)
 		}
+		children = children[beside:]
 		pressure.Grower, pressure.Sharers = children[0], children[1:]
 	}
 	var peak mem.Bytes
@@ -138,6 +142,7 @@ func (r *runner) children(m evidence.Member) (pids []int) {
 			pids = append(pids, c.PID)
 		}
 	}
+	slices.Sort(pids) // in the order of their start
 	return pids
 }
 
@@ -233,6 +238,7 @@ func (r *runner) press(ctx context.Context) error {
 				return err
 			}
 		case <-again.C:
+			r.recorder.NoteThreads()
 			// Two signals that are pending together are taken by number, not
 			// by age: a "go on" may have been overtaken by the "hold" before.
 			if err := r.signalPressers(goOn); err != nil {

@@ -113,7 +113,7 @@ func (r *runner) readScore(ctx context.Context, kernel oom.Kernel, w scenarios.W
 	}
 	for _, c := range spec.Containers {
 		if c.Name == container {
-			s.Formula = kubelet.OOMScoreAdj(spec, c)
+			s.Formula = w.ScoreOf(kubelet, spec, c)
 		}
 	}
 	if s.Formula < r.opts.Host.LowestAdj && s.Observed >= r.opts.Host.LowestAdj {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
@@ -25,14 +26,14 @@ const (
 	Start     CommandVerb = iota + 1 // "start", SIGUSR1
 	Resume                           // "resume", SIGUSR1
 	Pause                            // "pause", SIGUSR2: stop growing at once and hold
-	Terminate                        // SIGTERM, SIGINT
+	Terminate                        // SIGTERM, SIGINT; SIGHUP: a little later
 	NewPlan                          // any plan: carried out from the present level on
 )
 
 // Signals sends the commands that arrive as signals.
 func Signals(to chan<- Command) {
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, orphaned)
 	go func() {
 		for s := range signals {
 			switch s {
@@ -40,6 +41,9 @@ func Signals(to chan<- Command) {
 				to <- Command{Verb: Start}
 			case syscall.SIGUSR2:
 				to <- Command{Verb: Pause}
+			case orphaned:
+				time.Sleep(orphanGrace)
+				to <- Command{Verb: Terminate}
 			default:
 				to <- Command{Verb: Terminate}
 			}

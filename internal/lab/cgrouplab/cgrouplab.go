@@ -154,7 +154,7 @@ func (n *node) makePod(w scenarios.Workload, name string) error {
 		event, times := lab.Awaited(c)
 		n.containers = append(n.containers, &container{
 			owner: owner, cgroup: dir, args: lab.StressorArgs(c, ""), presses: c.Press != "", event: event, times: times,
-			class: class, adj: max(n.config.OOMScoreAdj(pod, spec), n.lab.LowestAdj),
+			class: class, adj: max(w.ScoreOf(n.config, pod, spec), n.lab.LowestAdj),
 		})
 	}
 	return nil

@@ -49,6 +49,9 @@ func (l *Lab) Prepare(ctx context.Context, s *scenarios.Scenario) (run.Node, err
 	if s.Node.Domain == qos.LevelGlobal {
 		return nil, errors.New("the kind lab never lets the whole machine run out of memory: use --lab vm")
 	}
+	if s.SetsScore() {
+		return nil, errors.New("the scenario sets an oomScoreAdj, which no pod can ask a kubelet for: use --lab cgroup")
+	}
 	n := &node{cluster: l.cluster, worker: l.worker, scenario: s}
 	list, err := l.cluster.Client.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=" + l.worker})
 	if err != nil {

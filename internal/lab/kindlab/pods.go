@@ -41,6 +41,9 @@ func podSpec(w scenarios.Workload, name, worker, image string) *corev1.Pod {
 			}},
 		},
 	}
+	if r := w.Resources; r != nil {
+		pod.Spec.Resources = &corev1.ResourceRequirements{Requests: resourceList(r.Requests), Limits: resourceList(r.Limits)}
+	}
 	for _, c := range w.EachContainer() {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
 			Name: c.Name, Image: image, ImagePullPolicy: corev1.PullNever,
