@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/oomlab/oomlab/internal/oomreport"
@@ -40,6 +43,8 @@ type Recorder struct {
 	mu    sync.Mutex
 	kills []record.Kill
 	marks []reconcile.Mark
+	// threads are the processes of threads that were seen.
+	threads map[int]int
 	// suppressed counts the times at which the kernel said that its rate limit
 	// had withheld reports.
 	suppressed int
@@ -56,7 +61,7 @@ func (h Hierarchy) Record(ctx context.Context, root string, owner func(cgroup st
 	ctx, cancel := context.WithCancel(ctx)
 	r := &Recorder{
 		node: reconcile.Node{Root: root, Boot: boot, Owner: owner}, cancel: cancel,
-		done: make(chan struct{}), killed: make(chan record.Kill, 1024),
+		done: make(chan struct{}), killed: make(chan record.Kill, 1024), threads: map[int]int{},
 	}
 	if r.kmsg, err = OpenKmsg(); err != nil {
 		cancel()
@@ -105,6 +110,7 @@ func (r *Recorder) readKmsg(ctx context.Context) {
 	runtime.LockOSThread()
 	preferThisThread()
 	var assembler oomreport.Assembler
+	var open *oomreport.Report
 	for {
 		line, err := r.kmsg.Read(ctx)
 		if err == nil && r.losing.CompareAndSwap(true, false) {
@@ -125,10 +131,46 @@ func (r *Recorder) readKmsg(ctx context.Context) {
 			r.mu.Unlock()
 		}
 		for _, event := range assembler.Push(line) {
+			open = event.Report
 			if event.Kind == oomreport.Killed && event.Kill.Times == 1 {
 				r.note(event.Report, event.Kill)
 			}
 		}
+		r.findTriggerProcess(open)
+	}
+}
+
+// findTriggerProcess finds out whose thread it was that was allocating. It is
+// alive while it prints the report, but perhaps no more when the line is read.
+func (r *Recorder) findTriggerProcess(report *oomreport.Report) {
+	if report == nil || report.Trigger == nil || report.Trigger.PID == 0 || report.Trigger.TGID != 0 {
+		return
+	}
+	t := report.Trigger
+	r.mu.Lock()
+	t.TGID = r.threads[t.PID]
+	r.mu.Unlock()
+	if p, err := procfs.NewProc(t.PID); err == nil {
+		if s, err := p.NewStatus(); err == nil {
+			t.TGID = s.TGID
+		}
+	}
+}
+
+// NoteThreads remembers whose threads there are now.
+func (r *Recorder) NoteThreads() {
+	for _, m := range r.Census.Alive() {
+		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", m.PID))
+		if err != nil {
+			continue // it has just ended
+		}
+		r.mu.Lock()
+		for _, thread := range threads {
+			if tid, err := strconv.Atoi(thread.Name()); err == nil {
+				r.threads[tid] = m.PID
+			}
+		}
+		r.mu.Unlock()
 	}
 }
 

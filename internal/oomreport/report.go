@@ -141,8 +141,11 @@ type Trigger struct {
 	Name string `json:"name"`
 	// PID is that of the allocating thread, in the initial pid namespace. 0 is
 	// unknown: it comes from the trace header, a line of its own.
-	PID int  `json:"pid,omitempty"`
-	CPU *int `json:"cpu,omitempty"`
+	PID int `json:"pid,omitempty"`
+	// TGID is the process of that thread. No log has it: whoever reads the log
+	// while it is written can ask /proc. 0 is unknown.
+	TGID int  `json:"tgid,omitempty"`
+	CPU  *int `json:"cpu,omitempty"`
 	// GFPMask is empty where the line is cut. GFPFlags are its names.
 	GFPMask  string `json:"gfpMask,omitempty"`
 	GFPFlags string `json:"gfpFlags,omitempty"`
