@@ -56,6 +56,12 @@ test: ## run all tests that need no cluster; those that need root say so without
 bench: ## measure the stressor against stress-ng and C, and write docs/benchmarks.md
 	$(GO) run ./bench -rounds 15 -size 2Gi
 
+.PHONY: reproduce
+reproduce: build ## provoke the OOM reports of the corpus again, and compare; some minutes, as root
+	@mkdir -p artifacts
+	OOMLAB_STRESSOR=$(CURDIR)/bin/oomlab-stressor OOMLAB_REPRODUCE=$(CURDIR)/artifacts/reproduce.md $(GO) test -count=1 -timeout 30m -run TestReproduceTheCorpus ./internal/cli; \
+		status=$$?; cat artifacts/reproduce.md; exit $$status
+
 .PHONY: catalog
 catalog: ## write docs/catalog.md from the scenario files
 	$(GO) run ./cmd/oomlab scenarios -o markdown > docs/catalog.md

@@ -21,6 +21,7 @@ var pure = []string{
 	"internal/eviction",
 	"internal/oomreport",
 	"internal/explain",
+	"internal/reproduce",
 	"internal/record",
 	"internal/reconcile",
 	"internal/verdict",

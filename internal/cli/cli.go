@@ -96,6 +96,7 @@ func newRoot() *cobra.Command {
 		newRun(),
 		newPredict(),
 		newExplain(),
+		newReproduce(),
 		newSelfcheck(),
 		newScenarios(),
 		newValidate(),

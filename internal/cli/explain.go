@@ -3,25 +3,20 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/oomlab/oomlab/internal/explain"
-	"github.com/oomlab/oomlab/internal/kubestate"
-	"github.com/oomlab/oomlab/internal/mem"
-	"github.com/oomlab/oomlab/internal/oom"
 	"github.com/oomlab/oomlab/internal/oomreport"
 	"github.com/oomlab/oomlab/internal/report"
 )
 
 type explainOptions struct {
-	pods, kubeconfig, nodeMemory, kernel, output string
-	all                                          bool
+	contextOptions
+	output string
+	all    bool
 }
 
 func newExplain() *cobra.Command {
@@ -38,12 +33,8 @@ func newExplain() *cobra.Command {
 			return o.run(c.Context(), args[0], c.InOrStdin(), c.OutOrStdout())
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&o.pods, "pods", "", "`file` with the pods, and perhaps nodes, as kubectl get -o json writes them: for names")
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "ask the cluster that this `file` names for pods and nodes")
-	f.StringVar(&o.nodeMemory, "node-memory", "", "the node's `memory` as its kubelet sees it, such as 16Gi, to give requests in bytes")
-	f.StringVar(&o.kernel, "kernel", "", "`version` of the kernel, where the log does not name it")
-	f.BoolVar(&o.all, "all", false, "show every process of the tables")
+	o.flags(c.Flags())
+	c.Flags().BoolVar(&o.all, "all", false, "show every process of the tables")
 	outputFlag(c, &o.output)
 	return c
 }
@@ -78,65 +69,11 @@ func (o explainOptions) run(ctx context.Context, name string, stdin io.Reader, s
 		return err
 	}
 	if reports == 0 {
-		return unfinished(fmt.Errorf("%s: no OOM report in it: want a kernel log, as dmesg or journalctl -k prints it", name))
+		return noReport(name)
 	}
 	return nil
 }
 
-func (o explainOptions) context(ctx context.Context) (explain.Context, error) {
-	var c explain.Context
-	var errs []error
-	var err error
-	if o.nodeMemory != "" {
-		if c.Capacity, err = mem.ParseBytes(o.nodeMemory); err != nil {
-			errs = append(errs, fmt.Errorf("--node-memory: %w", err))
-		}
-	}
-	if o.kernel != "" {
-		if c.Kernel, err = oom.ParseVersion(o.kernel); err != nil {
-			errs = append(errs, fmt.Errorf("--kernel: %w", err))
-		}
-	}
-	state, err := o.state(ctx)
-	if err != nil {
-		errs = append(errs, err)
-	} else {
-		c.Pods, c.Capacities = state.Pods, state.Capacity
-	}
-	return c, errors.Join(errs...)
-}
-
-// askTimeout bounds the questions to an API server.
-const askTimeout = 30 * time.Second
-
-// state reads what is known of pods and nodes, which may be nothing.
-func (o explainOptions) state(ctx context.Context) (*kubestate.State, error) {
-	switch {
-	case o.pods != "" && o.kubeconfig != "":
-		return nil, errors.New("--pods and --kubeconfig: give one of them")
-	case o.kubeconfig != "":
-		ctx, cancel := context.WithTimeout(ctx, askTimeout)
-		defer cancel()
-		return kubestate.FromCluster(ctx, o.kubeconfig)
-	case o.pods != "":
-		f, err := os.Open(o.pods)
-		if err != nil {
-			return nil, fmt.Errorf("--pods: %w", err)
-		}
-		defer f.Close()
-		return kubestate.Read(f)
-	}
-	return &kubestate.State{}, nil
-}
-
-// openLog opens a file, or - for standard input.
-func openLog(name string, stdin io.Reader) (io.ReadCloser, error) {
-	if name == "-" {
-		return io.NopCloser(stdin), nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("open kernel log: %w", err)
-	}
-	return f, nil
+func noReport(name string) error {
+	return unfinished(fmt.Errorf("%s: no OOM report in it: want a kernel log, as dmesg or journalctl -k prints it", name))
 }

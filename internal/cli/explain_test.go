@@ -42,7 +42,7 @@ func TestExplain(t *testing.T) {
 		{name: "no file", args: []string{filepath.Join(dir, "none")}, code: exitUsage, want: []string{"no such file"}},
 		{name: "no pods", args: []string{tmpfsLog, "--pods", quiet}, code: exitUsage, want: []string{"read pods"}},
 		{name: "both", args: []string{tmpfsLog, "--pods", pods, "--kubeconfig", pods}, code: exitUsage, want: []string{"give one of them"}},
-		{name: "sizes", args: []string{tmpfsLog, "--node-memory", "much", "--kernel", "six"}, code: exitUsage, want: []string{"--node-memory", "--kernel"}},
+		{name: "sizes", args: []string{tmpfsLog, "--node-memory", "much", "--log-kernel", "six"}, code: exitUsage, want: []string{"--node-memory", "--log-kernel"}},
 		{name: "format", args: []string{tmpfsLog, "-o", "xml"}, code: exitUsage, want: []string{"want table or json"}},
 	} {
 		var out bytes.Buffer

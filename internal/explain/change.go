@@ -168,15 +168,15 @@ func roundUp(b, unit mem.Bytes) mem.Bytes { return (b + unit - 1) / unit * unit 
 // capacity is the node's memory as its kubelet sees it, 0 where it is not
 // known: of the victim's pod's node, of the host that the log names, or of the
 // only node there is. Where the whole machine ran out it is the machine's RAM.
-func (a adviser) capacity() mem.Bytes {
-	if a.context.Capacity > 0 {
-		return a.context.Capacity
+func (c *inquiry) capacity() mem.Bytes {
+	if c.context.Capacity > 0 {
+		return c.context.Capacity
 	}
-	nodes := a.context.Capacities
-	if pod := podAt(a.victimMemcg(), a.context.Pods); pod != nil && nodes[pod.Node] > 0 {
+	nodes := c.context.Capacities
+	if pod := podAt(c.victimMemcg(), c.context.Pods); pod != nil && nodes[pod.Node] > 0 {
 		return nodes[pod.Node]
 	}
-	if at := nodes[a.report.At.Host]; at > 0 {
+	if at := nodes[c.report.At.Host]; at > 0 {
 		return at
 	}
 	if len(nodes) == 1 {
@@ -184,8 +184,8 @@ func (a adviser) capacity() mem.Bytes {
 			return only
 		}
 	}
-	if m := a.report.Machine; a.constraint == oomreport.ConstraintNone && m != nil && m.RAM != nil && m.Reserved != nil {
-		return (*m.RAM - *m.Reserved).Bytes(a.page)
+	if m := c.report.Machine; c.constraint == oomreport.ConstraintNone && m != nil && m.RAM != nil && m.Reserved != nil {
+		return (*m.RAM - *m.Reserved).Bytes(c.page)
 	}
 	return 0
 }

@@ -38,6 +38,9 @@ type Explanation struct {
 	// PageSize converts the report's pages, PageSizeFrom says how it is known.
 	PageSize     mem.Bytes `json:"pageSizeBytes"`
 	PageSizeFrom string    `json:"pageSizeFrom"`
+	// NodeMemory is the node's memory as its kubelet sees it, which requests
+	// are a share of; 0: not known.
+	NodeMemory mem.Bytes `json:"nodeMemoryBytes,omitempty"`
 	// TotalPages is the size of what ran out, which oom_score_adj is a share of.
 	TotalPages TotalPages `json:"totalPages"`
 	// Ranking are the processes of the task table, most points first.
@@ -165,7 +168,7 @@ func (x *Explainer) Explain(r *oomreport.Report) *Explanation {
 	c := newInquiry(r, x.Context, x.earlier)
 	e.PageSize, e.PageSizeFrom = c.page, c.pageFrom
 	e.RanOut = c.ranOut()
-	e.TotalPages = c.total
+	e.TotalPages, e.NodeMemory = c.total, c.capacity()
 	e.Memory = c.memory()
 	c.fillKills(e)
 	c.judge(e)
