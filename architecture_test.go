@@ -22,6 +22,7 @@ var pure = []string{
 	"internal/oomreport",
 	"internal/explain",
 	"internal/reproduce",
+	"internal/whatif",
 	"internal/record",
 	"internal/reconcile",
 	"internal/verdict",

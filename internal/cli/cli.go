@@ -97,6 +97,7 @@ func newRoot() *cobra.Command {
 		newPredict(),
 		newExplain(),
 		newReproduce(),
+		newWhatif(),
 		newSelfcheck(),
 		newScenarios(),
 		newValidate(),
