@@ -103,8 +103,8 @@ func (o runOptions) play(ctx context.Context, s *scenarios.Scenario, told, stder
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unfinished(closeLab())) }()
-	if r, err = play(ctx, s, report.NewStory(told).Event); r != nil {
-		if err := o.writeRecord(r); err != nil {
+	if r, err = play(ctx, s, report.NewStory(told).Event); r != nil && o.record != "" {
+		if err := writeRecord(o.record, r); err != nil {
 			return nil, unfinished(err)
 		}
 	}
