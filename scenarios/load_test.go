@@ -113,17 +113,48 @@ func TestStrictness(t *testing.T) {
 		"duplicate key":            {string(good) + "until: {kills: 1}\n", `mapping key "until" already defined`},
 		"wrong case":               {strings.Replace(string(good), "kind:", "Kind:", 1), "Kind: unknown field"},
 		"wrong type":               {strings.Replace(string(good), "kills: 2", "kills: two", 1), "want int, not a string"},
-		"both plans":               {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  press: fill 400Mi", 1), "workloads[0].press: a container holds a balloon or presses"},
 		"no such field":            {strings.Replace(string(good), "- name: best-effort", "- name: best-effort\n  priorityClassName: low", 1), "workloads[0].priorityClassName: unknown field"},
 		"global where it can't be": {strings.Replace(string(good), "domain: kubepods", "domain: global", 1), "metadata.labels: domain global: add the label lab:vm"},
 		"wrong plan":               {strings.Replace(string(good), "fill 350Mi", "fil 350Mi", 1), "workloads[0].balloon"},
 		"wrong beside":             {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  beside: [fill 1Mi, fil 2Mi]", 1), "workloads[0].beside[1]"},
+		"endless beside":           {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  beside: [\"fill 1Mi, hold\"]", 1), "workloads[0].beside[0]: \"hold\": in the end it holds anyway"},
 		"wrong score":              {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  oomScoreAdj: 1001", 1), "workloads[0].oomScoreAdj: 1001: want -1000 to 1000"},
 		"wrong pod":                {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  resources: {limits: {memory: 1X}}", 1), "workloads[0].resources.limits.memory"},
+		"no end":                   {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi, hold\n  press: fill 400Mi", 1), `workloads[0].balloon: "hold" has no end, so the press plan is never reached`},
+		"press below":              {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  press: fill 300Mi", 1), "workloads[0].press: plan: 350Mi anon is held here already"},
+		"press spread":             {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi\n  press: children 2, fill 400Mi", 1), "workloads[0].press: children and threads"},
+		"awaits twice":             {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi, await, fill 400Mi", 1), "\tfill 350Mi, await, fill 400Mi\n\t            ^^^^^"},
+		"above limit":              {strings.Replace(string(good), "ramp 700Mi at", "ramp 730Mi at", 1), "press: plan: larger than the container's limit of 720Mi: to be killed for it, write 102% of limit"},
+		"no limit":                 {strings.Replace(string(good), "fill 350Mi", "fill 10% of limit", 1), "the container has no memory limit"},
 	} {
 		if _, err := Parse("f.yaml", strings.NewReader(tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, tt.want)
 		}
+	}
+}
+
+// A container may hold a balloon and press on top of it.
+func TestBalloonAndPress(t *testing.T) {
+	good, err := catalog.ReadFile("catalog/qos-order.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(good), "press: ramp 700Mi", "balloon: fill 50% of request, hold 1s\n  press: ramp 700Mi", 1)
+	s, err := Parse("f.yaml", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _ := s.Workload("pressure")
+	whole, err := w.Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "fill 50% of request, hold 1s, await, ramp 700Mi at 100Mi/s, hold"; whole.String() != want {
+		t.Errorf("plan %q, want %q", whole, want)
+	}
+	curve, err := whole.Curve(w.Sizes())
+	if err != nil || curve.Peak() != 700*mem.MiB || curve.At(0) != 360*mem.MiB {
+		t.Errorf("peak %v, balloon %v, %v; the request is the limit's 720Mi", curve.Peak(), curve.At(0), err)
 	}
 }
 

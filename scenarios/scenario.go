@@ -171,10 +171,10 @@ type Container struct {
 	Name     string    `json:"name,omitempty"`
 	Requests Resources `json:"requests,omitzero"`
 	Limits   Resources `json:"limits,omitzero"`
-	// Balloon is the plan that runs before the prediction is made. A container
-	// has either this or Press.
+	// Balloon is the plan that runs before the prediction is made.
 	Balloon string `json:"balloon,omitempty"`
-	// Press is the plan that runs afterwards and makes memory run out.
+	// Press is the plan that runs afterwards, from what the balloon holds on,
+	// and makes memory run out.
 	Press string `json:"press,omitempty"`
 	// Beside are further processes of the container, each with the plan of its
 	// own balloon. They are children of its first process.

@@ -9,7 +9,6 @@ import (
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/oom"
 	"github.com/oomlab/oomlab/internal/qos"
-	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
 
 // problem is one thing that is wrong with a scenario, and the field it is in.
@@ -156,22 +155,7 @@ func (c Container) check(at string, p *problems) bool {
 	if r, l := c.Requests.CPU, c.Limits.CPU; r != nil && l != nil && r.Millicores > l.Millicores {
 		p.addf(at+".requests.cpu", "%s is above the limit %s", r, l)
 	}
-	if c.Balloon != "" && c.Press != "" {
-		p.addf(at+".press", "a container holds a balloon or presses, not both: give the pressure a pod of its own")
-	}
-	for field, text := range map[string]string{"balloon": c.Balloon, "press": c.Press} {
-		if text == "" {
-			continue
-		}
-		if _, err := plan.Parse(text); err != nil {
-			p.addf(at+"."+field, "%v", err)
-		}
-	}
-	for i, text := range c.Beside {
-		if _, err := plan.Parse(text); err != nil {
-			p.addf(fmt.Sprintf("%s.beside[%d]", at, i), "%v", err)
-		}
-	}
+	c.checkPlans(at, p)
 	if a := c.OOMScoreAdj; a != nil && (*a < -1000 || *a > 1000) {
 		p.addf(at+".oomScoreAdj", "%d: want -1000 to 1000", *a)
 	}

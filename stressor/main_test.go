@@ -91,6 +91,60 @@ func TestLiveCommands(t *testing.T) {
 	}
 }
 
+// TestAwait: the start barrier in the middle of a plan, which every child
+// awaits for itself.
+func TestAwait(t *testing.T) {
+	s := start(t, "", "-plan", "children 2, fill 20Mi, hold 200ms, await, fill 40Mi, hold")
+	wants := func(held mem.Bytes, verb string, seconds float64) {
+		t.Helper()
+		for range 2 {
+			if e := s.await("holding"); mem.Bytes(e.HeldBytes) != held/2 || e.Verb != verb || e.ForSeconds != seconds {
+				t.Errorf("holding %v each, %s for %v s; want %v, %s, %v", mem.Bytes(e.HeldBytes), e.Verb, e.ForSeconds, held/2, verb, seconds)
+			}
+		}
+	}
+	wants(20*mem.MiB, "hold", 0.2)
+	wants(20*mem.MiB, "await", 0)
+	s.signal(syscall.SIGUSR1)
+	wants(40*mem.MiB, "hold", 0)
+	s.signal(syscall.SIGTERM)
+	if code := s.exitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestOutlivesItsReader: when whoever read its events and wrote its commands is
+// gone, the balloon still does what the plan says.
+func TestOutlivesItsReader(t *testing.T) {
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "-plan", "fill 10Mi, hold 200ms, fill 30Mi, hold")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s := &stressor{t: t, cmd: cmd}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	stdout.Close()
+	stdin.Close()
+	for range 50 {
+		if time.Sleep(20 * time.Millisecond); s.status("RssAnon") >= 30*mem.MiB {
+			return
+		}
+	}
+	t.Errorf("resident %v a second later, want 30Mi", s.status("RssAnon"))
+}
+
 func TestAfterRestart(t *testing.T) {
 	for mode, wantHeld := range map[string]mem.Bytes{"small": 0, "wait": 20 * mem.MiB, "again": 20 * mem.MiB} {
 		dir := t.TempDir()

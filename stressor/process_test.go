@@ -49,7 +49,7 @@ type event struct {
 	Event                              string
 	PID, Child, Signal, ExitCode       int
 	HeldBytes, ResidentBytes, Restarts int64
-	MonotonicSeconds                   float64
+	MonotonicSeconds, ForSeconds       float64
 	Verb, Kind, Message                string
 }
 

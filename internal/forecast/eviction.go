@@ -108,7 +108,7 @@ func (n *node) at(t time.Duration) *node {
 	grown := *n
 	grown.snapshot.Cgroups = slices.Clone(n.snapshot.Cgroups)
 	for _, g := range n.growers {
-		l := levelsAt(g.curve, t)
+		l := levelsAt(g.press, t).minus(levelsAt(g.balloon, g.balloon.Duration()))
 		grown.charge(g.pod, l.charged(), l.mapped+l.cache)
 	}
 	return &grown

@@ -6,6 +6,7 @@ package forecast
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/oom"
@@ -83,15 +84,10 @@ func (n *node) kills() (*oom.Sequence, error) {
 	page := n.snapshot.Kernel.PageSize
 	g := n.growers[0]
 	pressure := oom.Pressure{Grower: g.pid, Sharers: g.sharers, Kills: n.scenario.Until.Kills}
-	peak, unmapped := Peak(g.curve)
-	if peak == 0 {
+	pressure = WithPeak(pressure, n.snapshot, g.balloon, g.press)
+	if pressure.Peak == 0 {
 		return &oom.Sequence{End: EndReclaimable}, nil
 	}
-	pressure.Unmapped = unmapped
-	if !unmapped {
-		peak += (ownAnon + ownFile) * mem.Bytes(1+len(g.sharers))
-	}
-	pressure.Peak = peak.Pages(page)
 	if pressure.Kills > 0 && !n.options.NoKubelet {
 		pressure.Restart = restarted.Pages(page)
 	}
@@ -102,13 +98,30 @@ func (n *node) kills() (*oom.Sequence, error) {
 // EndReclaimable is why nobody is killed by a plan of page cache alone.
 const EndReclaimable = "all that is taken can be reclaimed"
 
-// Peak returns the most that a plan takes of what can't be reclaimed, and
-// whether that is mapped by no process.
-func Peak(c plan.Curve) (peak mem.Bytes, unmapped bool) {
-	mapped := c.PeakOf(plan.Anon, plan.THP, plan.Mlock, plan.Cold, plan.Shm)
-	files := c.PeakOf(plan.Tmpfs, plan.Memfd)
-	if files > mapped {
-		return files, true
+// WithPeak returns p with the peak that the press plan takes its growers to,
+// which in s hold the balloon: what they map there and what the plan adds of
+// what can't be reclaimed. If that is nothing, Peak is 0.
+func WithPeak(p oom.Pressure, s oom.Snapshot, balloon, press plan.Curve) oom.Pressure {
+	held := balloon.Levels(balloon.Duration())
+	growth := func(kinds ...plan.Kind) mem.Bytes {
+		by := press.PeakOf(kinds...)
+		for _, k := range kinds {
+			by -= held[k]
+		}
+		return by
 	}
-	return mapped, false
+	most := growth(plan.Anon, plan.THP, plan.Mlock, plan.Cold, plan.Shm)
+	if files := growth(plan.Tmpfs, plan.Memfd); files > most {
+		most, p.Unmapped = files, true
+	}
+	if most == 0 {
+		return p
+	}
+	p.Peak = most.Pages(s.Kernel.PageSize)
+	for _, t := range s.Tasks {
+		if t.PID == p.Grower || slices.Contains(p.Sharers, t.PID) {
+			p.Peak += t.RSS()
+		}
+	}
+	return p
 }

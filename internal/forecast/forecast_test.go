@@ -162,6 +162,60 @@ func TestProcessesBeside(t *testing.T) {
 	}
 }
 
+// A container that presses on top of a balloon holds the balloon beforehand,
+// and grows from there: it is killed as soon, and as large, as one that presses
+// all of it.
+func TestPressureOnTopOfABalloon(t *testing.T) {
+	sequence := func(balloon, press string) *forecast.Forecast {
+		s, err := scenarios.Named("qos-order")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &s.Workloads[slices.IndexFunc(s.Workloads, func(w scenarios.Workload) bool { return w.Press != "" })]
+		w.Balloon, w.Press = balloon, press
+		f, err := forecast.Predict(s, options(1, -1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	all, top := sequence("", "ramp 700Mi at 100Mi/s"), sequence("fill 120Mi", "ramp 700Mi at 100Mi/s")
+	a, b := all.Kernel.Steps[0], top.Kernel.Steps[0]
+	if a.Victim != b.Victim {
+		t.Errorf("victims %v and %v", all.Owners[a.Victim], top.Owners[b.Victim])
+	}
+	if d := (a.Growth - b.Growth).Bytes(4096); d < 120*mem.MiB || d > 121*mem.MiB {
+		t.Errorf("grows by %v less on top of 120Mi", d.Human())
+	}
+	if d := (a.GrowerRSS - b.GrowerRSS).Bytes(4096); d < 0 || d > mem.MiB {
+		t.Errorf("with its balloon it ends %v smaller", d.Human())
+	}
+	// Neither presses further than to its peak, balloon included.
+	if f := sequence("fill 120Mi", "ramp 130Mi at 100Mi/s"); len(f.Kernel.Steps) > 0 {
+		t.Errorf("10Mi more kill %v", f.Owners[f.Kernel.Steps[0].Victim])
+	}
+}
+
+// The kubelet sees the balloon from the beginning, and the pressure grow.
+func TestEvictionByPressureOnTopOfABalloon(t *testing.T) {
+	after := func(balloon, press string) float64 {
+		s, err := scenarios.Named("eviction-orderly")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Workloads[0].Balloon, s.Workloads[0].Press = balloon, press
+		f, err := forecast.Predict(s, options(1, -1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Kubelet.MetAfterSeconds
+	}
+	all, top := after("", "fill 300Mi, leak 12Mi/s to 1200Mi"), after("fill 300Mi", "leak 12Mi/s to 1200Mi")
+	if all <= 0 || all != top {
+		t.Errorf("the threshold is met after %v s, and after %v s if 300Mi are held before", all, top)
+	}
+}
+
 // Memory of no process makes room run out and no victim of its holder.
 func TestKindsOfMemory(t *testing.T) {
 	s, err := scenarios.Named("qos-order")

@@ -55,7 +55,8 @@ type grower struct {
 	pid     int
 	sharers []int  // the other children of a plan that asks for several
 	pod     string // its cgroup
-	curve   plan.Curve
+	balloon plan.Curve
+	press   plan.Curve
 }
 
 func newNode(s *scenarios.Scenario, o Options) (*node, error) {
@@ -123,30 +124,21 @@ func (n *node) addPod(w scenarios.Workload, name string) error {
 
 // addContainer adds the processes of a stressor: one, or one and its children.
 func (n *node) addContainer(c scenarios.Container, owner record.Owner, cgroup, pod string, adj int) error {
-	text := c.Balloon
-	if c.Press != "" {
-		text = c.Press
+	balloon, press, err := c.Plans()
+	if err != nil {
+		return err
 	}
-	held, processes, threads := levels{}, 1, 0
-	if text != "" {
-		parsed, err := plan.Parse(text)
-		if err != nil {
-			return err
+	processes, threads := max(1, balloon.Children, press.Children), max(balloon.Threads, press.Threads)
+	g := grower{pid: firstPID + len(n.snapshot.Tasks), pod: pod}
+	if g.balloon, g.press, err = c.Curves(); err != nil {
+		return err
+	}
+	held := levelsAt(g.balloon, min(g.balloon.Duration(), settled))
+	if c.Press != "" {
+		for i := 1; i < processes; i++ {
+			g.sharers = append(g.sharers, g.pid+i)
 		}
-		curve, err := parsed.Curve(containerOf(c))
-		if err != nil {
-			return err
-		}
-		processes, threads = max(1, parsed.Children), parsed.Threads
-		if c.Press != "" {
-			g := grower{pid: firstPID + len(n.snapshot.Tasks), pod: pod, curve: curve}
-			for i := 1; i < processes; i++ {
-				g.sharers = append(g.sharers, g.pid+i)
-			}
-			n.growers = append(n.growers, g)
-		} else {
-			held = levelsAt(curve, min(curve.Duration(), settled))
-		}
+		n.growers = append(n.growers, g)
 	}
 	for range processes {
 		n.addProcess(held.dividedBy(processes), threads, owner, cgroup, adj)
@@ -156,7 +148,7 @@ func (n *node) addContainer(c scenarios.Container, owner record.Owner, cgroup, p
 		if err != nil {
 			return err
 		}
-		curve, err := parsed.Curve(containerOf(c))
+		curve, err := parsed.Curve(c.Sizes())
 		if err != nil {
 			return err
 		}
@@ -201,6 +193,13 @@ type levels struct {
 
 func (l levels) charged() mem.Bytes { return l.anon + l.mapped + l.shmem + l.cache + l.tmpfs }
 
+// minus returns what l has grown by since it was before.
+func (l levels) minus(before levels) levels {
+	return levels{
+		l.anon - before.anon, l.mapped - before.mapped, l.shmem - before.shmem, l.cache - before.cache, l.tmpfs - before.tmpfs,
+	}
+}
+
 func (l levels) dividedBy(n int) levels {
 	d := mem.Bytes(n)
 	return levels{l.anon / d, l.mapped / d, l.shmem / d, l.cache / d, l.tmpfs / d}
@@ -208,32 +207,12 @@ func (l levels) dividedBy(n int) levels {
 
 // levelsAt returns what the balloon holds at plan time t.
 func levelsAt(c plan.Curve, t time.Duration) levels {
-	by := map[plan.Kind]mem.Bytes{}
-	for s := range c.Segments() {
-		if s.Start > t {
-			break
-		}
-		if s.Kind != "" {
-			by[s.Kind] = s.At(min(t-s.Start, s.Duration))
-		}
-	}
+	by := c.Levels(t)
 	return levels{
 		anon:   by[plan.Anon] + by[plan.THP] + by[plan.Mlock] + by[plan.Cold] + by[plan.LazyFree],
 		mapped: by[plan.Mapped], shmem: by[plan.Shm],
 		cache: by[plan.File] + by[plan.Dirty], tmpfs: by[plan.Tmpfs] + by[plan.Memfd],
 	}
-}
-
-// containerOf is what the sizes of a container's plans are measured against.
-func containerOf(c scenarios.Container) plan.Container {
-	var limits plan.Container
-	if l := c.Limits.Memory; l != nil {
-		limits.Limit = mem.LimitOf(l.Bytes)
-	}
-	if r := c.Requests.Memory; r != nil {
-		limits.Request = mem.LimitOf(r.Bytes)
-	}
-	return limits
 }
 
 func (n *node) addCgroup(path string, limit mem.Limit, group bool) {

@@ -17,10 +17,10 @@ import (
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/verdict"
 	"github.com/oomlab/oomlab/scenarios"
-	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
 
-// The stressor's signals: start the press plan or go on with it, and hold.
+// The stressor's signals: go on, from the balloon to the press plan or after a
+// hold, and hold.
 const (
 	goOn = unix.SIGUSR1
 	hold = unix.SIGUSR2
@@ -89,22 +89,6 @@ type presser struct {
 	container scenarios.Container
 }
 
-func (p presser) curve() (plan.Plan, plan.Curve, error) {
-	parsed, err := plan.Parse(p.container.Press)
-	if err != nil {
-		return parsed, plan.Curve{}, err
-	}
-	limits := plan.Container{}
-	if l := p.container.Limits.Memory; l != nil {
-		limits.Limit = mem.LimitOf(l.Bytes)
-	}
-	if q := p.container.Requests.Memory; q != nil {
-		limits.Request = mem.LimitOf(q.Bytes)
-	}
-	curve, err := parsed.Curve(limits)
-	return parsed, curve, err
-}
-
 // pressure is how the presser's processes grow. Its peak is 0 where they take
 // nothing but what can be reclaimed.
 func (r *runner) pressure(ctx context.Context, p presser, kernel oom.Kernel) (oom.Pressure, error) {
@@ -112,7 +96,11 @@ func (r *runner) pressure(ctx context.Context, p presser, kernel oom.Kernel) (oo
 	if r.record.Node.NoKubelet == "" { // which restarts what was killed
 		pressure.Restart = restartedBalloon.Pages(kernel.PageSize)
 	}
-	parsed, curve, err := p.curve()
+	whole, err := p.container.Plan()
+	if err != nil {
+		return pressure, err
+	}
+	balloon, press, err := p.container.Curves()
 	if err != nil {
 		return pressure, err
 	}
@@ -121,18 +109,15 @@ func (r *runner) pressure(ctx context.Context, p presser, kernel oom.Kernel) (oo
 		return pressure, err
 	}
 	pressure.Grower = m.PID
-	if parsed.Children > 0 {
+	if whole.Children > 0 {
 		children, beside := r.children(m), len(p.container.Beside)
-		if len(children) != beside+parsed.Children {
-			return pressure, fmt.Errorf("container %s/%s has %d children, not %d", p.pod, p.container.Name, len(children), beside+parsed.Children)
+		if len(children) != beside+whole.Children {
+			return pressure, fmt.Errorf("container %s/%s has %d children, not %d", p.pod, p.container.Name, len(children), beside+whole.Children)
 		}
 		children = children[beside:]
 		pressure.Grower, pressure.Sharers = children[0], children[1:]
 	}
-	var peak mem.Bytes
-	peak, pressure.Unmapped = forecast.Peak(curve)
-	pressure.Peak = peak.Pages(kernel.PageSize)
-	return pressure, nil
+	return forecast.WithPeak(pressure, r.record.Snapshot, balloon, press), nil
 }
 
 // children returns the processes that a container's first process has started.

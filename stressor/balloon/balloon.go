@@ -87,31 +87,33 @@ func (b *Balloon) Run(c plan.Curve) error {
 // WaitForStart blocks until a start command. The plan to begin with is c, or
 // the live plan that has replaced it by then.
 func (b *Balloon) WaitForStart(c plan.Curve) (plan.Curve, error) {
-	for command := range b.Commands {
-		if command.Verb == Start || command.Verb == Resume {
-			break
-		}
-		err := b.handle(command)
+	for {
+		err := b.await()
 		var next replaced
-		if errors.As(err, &next) {
-			c = next.curve
-		} else if err != nil {
+		if !errors.As(err, &next) {
 			return c, err
 		}
+		c = next.curve
 	}
-	return c, nil
 }
 
 func (b *Balloon) carryOut(c plan.Curve) error {
 	for s := range c.Segments() {
-		if s.Verb == plan.Hold || s.Verb == plan.Touch {
+		holds := s.Verb == plan.Hold || s.Verb == plan.Await || s.Verb == plan.Touch || s.Duration == plan.Forever
+		if holds {
 			b.event("holding", s)
 		}
 		if err := b.segment(s); err != nil {
 			return err
 		}
-		if s.Verb != plan.Hold && s.Verb != plan.Touch {
+		if !holds {
 			b.event("reached", s)
+		}
+		if s.Verb == plan.Await {
+			if err := b.await(); err != nil {
+				return err
+			}
+			b.event("resumed", s)
 		}
 	}
 	return nil
@@ -259,11 +261,21 @@ func (b *Balloon) handle(c Command) error {
 func (b *Balloon) pause() error {
 	b.Events.Emit("paused", b.total())
 	start := time.Now()
-	defer func() { b.paused += time.Since(start) }()
+	err := b.await()
+	b.paused += time.Since(start)
+	if err == nil {
+		b.Events.Emit("resumed", b.total())
+	}
+	return err
+}
+
+// await blocks until a command to start or to go on. Nothing moves meanwhile,
+// so that a pause changes nothing.
+func (b *Balloon) await() error {
+	b.Code.Drop()
 	for c := range b.Commands {
 		switch c.Verb {
 		case Start, Resume:
-			b.Events.Emit("resumed", b.total())
 			return nil
 		case Pause:
 		default:
@@ -293,5 +305,5 @@ func (b *Balloon) total() mem.Bytes {
 }
 
 func (b *Balloon) event(name string, s plan.Segment) {
-	b.Events.emit(name, b.total(), string(s.Verb), string(s.Kind))
+	b.Events.emit(name, b.total(), s)
 }

@@ -133,7 +133,7 @@ func randomPlan(r *rand.Rand) string {
 		up := level + 1 + r.IntN(60)
 		rate := mi(20+r.IntN(80)) + "/s"
 		var s string
-		switch r.IntN(9) {
+		switch r.IntN(10) {
 		case 0:
 			s, levels[kind] = "fill "+mi(up), up
 		case 1:
@@ -162,6 +162,9 @@ func randomPlan(r *rand.Rand) string {
 			} else {
 				s, kind = "hold "+ms(500), ""
 			}
+		case 9: // each round ends as it began
+			spike := kind + "spike " + mi(up) + " for " + ms(200)
+			s, kind = "repeat 2 { "+spike+", repeat 2 { hold "+ms(100)+" }, "+spike+" }", ""
 		}
 		steps = append(steps, kind+s)
 	}
@@ -190,6 +193,49 @@ func TestLivePlansBeginAtThePresentLevel(t *testing.T) {
 			}
 		}
 		commands <- Command{Verb: Terminate}
+		if err := <-done; !errors.Is(err, ErrTerminated) {
+			t.Errorf("Run = %v, want ErrTerminated", err)
+		}
+	})
+}
+
+// TestAwait: a balloon that awaits holds, whatever it is told but to go on or
+// to follow another plan, and then goes on as if no time had passed.
+func TestAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		commands := make(chan Command, 4)
+		b, _ := newFake(t, commands)
+		done := make(chan error, 1)
+		tell := func(verb CommandVerb) { commands <- Command{Verb: verb}; synctest.Wait() }
+		holds := func(when string, want mem.Bytes) {
+			t.Helper()
+			if b.total() != want*mem.MiB {
+				t.Errorf("%s: holds %v, want %vMi", when, b.total(), int64(want))
+			}
+		}
+		go func() {
+			done <- b.Run(curveOf(t, "fill 100Mi, hold 1s, await, ramp 300Mi at 100Mi/s, await, release, hold"))
+		}()
+		synctest.Wait()
+		tell(Start)
+		time.Sleep(500 * time.Millisecond)
+		holds("told to start before it awaits", 100)
+		time.Sleep(time.Hour)
+		tell(Pause)
+		time.Sleep(time.Hour)
+		holds("an hour later", 100)
+		tell(Start)
+		time.Sleep(1005 * time.Millisecond)
+		holds("a second after the start", 200)
+		tell(Pause)
+		time.Sleep(time.Hour)
+		holds("paused", 200)
+		tell(Resume)
+		time.Sleep(time.Hour)
+		holds("at the second wait", 300)
+		tell(Start)
+		holds("in the end", 0)
+		tell(Terminate)
 		if err := <-done; !errors.Is(err, ErrTerminated) {
 			t.Errorf("Run = %v, want ErrTerminated", err)
 		}

@@ -60,14 +60,14 @@ func beside(text string, events *Events) error {
 	return nil
 }
 
-// awaitHolding reads a stressor's events until it holds.
+// awaitHolding reads a stressor's events until it holds for good.
 func awaitHolding(events *bufio.Reader) error {
 	for {
 		line, err := events.ReadSlice('\n')
 		switch {
 		case err != nil:
 			return fmt.Errorf("it ended before it held: %w", err)
-		case bytes.Contains(line, []byte(`"event":"holding"`)):
+		case bytes.Contains(line, []byte(`"event":"holding"`)) && !bytes.Contains(line, []byte(`"forSeconds"`)):
 			return nil
 		case bytes.Contains(line, []byte(`"event":"error"`)):
 			return fmt.Errorf("it failed: %s", bytes.TrimSpace(line))

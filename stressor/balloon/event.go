@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
 
 // Events writes what happens as JSON lines, such as
@@ -20,7 +21,8 @@ import (
 //
 // monotonicSeconds is CLOCK_MONOTONIC, heldBytes the level of the balloon and
 // residentBytes the process's resident set, which tmpfs and unmapped page cache
-// are no part of. Nothing is allocated, and a reader that does not read does
+// are no part of. A "holding" with forSeconds is over after that; without, it
+// lasts until a command. Nothing is allocated, and a reader that does not read does
 // not stop the balloon: a line that cannot be written at once is dropped, and
 // the next one counts it in droppedEvents.
 type Events struct {
@@ -42,7 +44,7 @@ func NewEvents(fd int) (*Events, error) {
 }
 
 // Emit writes an event at the level held.
-func (e *Events) Emit(name string, held mem.Bytes) { e.emit(name, held, "", "") }
+func (e *Events) Emit(name string, held mem.Bytes) { e.emit(name, held, plan.Segment{}) }
 
 // Restarted says how often the container was restarted before.
 func (e *Events) Restarted(restarts int64) {
@@ -71,18 +73,23 @@ func (e *Events) Error(err error) {
 	e.write(appendString(e.begin("error"), "message", err.Error()))
 }
 
-func (e *Events) emit(name string, held mem.Bytes, verb, kind string) {
+// emit writes an event of the segment s, or of none.
+func (e *Events) emit(name string, held mem.Bytes, s plan.Segment) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	b := appendInt(e.begin(name), "heldBytes", int64(held))
 	if resident, ok := e.resident(); ok {
 		b = appendInt(b, "residentBytes", int64(resident))
 	}
-	if verb != "" {
-		b = appendString(b, "verb", verb)
+	if s.Verb != "" {
+		b = appendString(b, "verb", string(s.Verb))
 	}
-	if kind != "" {
-		b = appendString(b, "kind", kind)
+	if s.Kind != "" {
+		b = appendString(b, "kind", string(s.Kind))
+	}
+	if name == "holding" && s.Verb != plan.Await && s.Duration != plan.Forever {
+		b = append(b, `,"forSeconds":`...)
+		b = strconv.AppendFloat(b, s.Duration.Seconds(), 'f', -1, 64)
 	}
 	e.write(b)
 }

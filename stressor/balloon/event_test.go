@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
 
 func TestEventsAreJSONLines(t *testing.T) {
@@ -23,7 +24,10 @@ func TestEventsAreJSONLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events.emit("reached", 5*mem.MiB, "fill", "anon")
+	events.emit("reached", 5*mem.MiB, plan.Segment{Verb: plan.Fill, Kind: plan.Anon})
+	events.emit("holding", 0, plan.Segment{Verb: plan.Hold, Duration: 1500 * time.Millisecond})
+	events.emit("holding", 0, plan.Segment{Verb: plan.Hold, Duration: plan.Forever})
+	events.emit("holding", 0, plan.Segment{Verb: plan.Await})
 	events.Restarted(3)
 	events.Error(errors.New("a \"bad\"\n\tplan \\ \x01 é"))
 	write.Close()
@@ -36,6 +40,7 @@ func TestEventsAreJSONLines(t *testing.T) {
 		HeldBytes        int64
 		ResidentBytes    int64
 		Verb, Kind       string
+		ForSeconds       *float64
 		Restarts         int64
 		Message          string
 	}
@@ -51,17 +56,20 @@ func TestEventsAreJSONLines(t *testing.T) {
 		}
 		got = append(got, e)
 	}
-	if len(got) != 3 {
-		t.Fatalf("%d events, want 3", len(got))
+	if len(got) != 6 {
+		t.Fatalf("%d events, want 6", len(got))
 	}
 	if e := got[0]; e.Event != "reached" || e.HeldBytes != 5<<20 || e.ResidentBytes < 1<<20 || e.Verb != "fill" || e.Kind != "anon" {
 		t.Errorf("reached: %+v", e)
 	}
-	if got[1].Restarts != 3 {
-		t.Errorf("restarted: %+v", got[1])
+	if d := got[1].ForSeconds; d == nil || *d != 1.5 || got[0].ForSeconds != nil || got[2].ForSeconds != nil || got[3].ForSeconds != nil {
+		t.Errorf("only a hold that ends says how long it lasts: %+v", got[:4])
 	}
-	if want := "a \"bad\"\n\tplan \\   é"; got[2].Message != want {
-		t.Errorf("error: message %q, want %q", got[2].Message, want)
+	if got[4].Restarts != 3 {
+		t.Errorf("restarted: %+v", got[4])
+	}
+	if want := "a \"bad\"\n\tplan \\   é"; got[5].Message != want {
+		t.Errorf("error: message %q, want %q", got[5].Message, want)
 	}
 }
 
@@ -107,7 +115,7 @@ func TestEventsAllocateNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := testing.AllocsPerRun(100, func() { events.emit("reached", mem.GiB, "ramp", "anon") }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { events.emit("holding", mem.GiB, plan.Segment{Verb: plan.Hold, Duration: time.Second}) }); n != 0 {
 		t.Errorf("an event allocates %v times", n)
 	}
 }

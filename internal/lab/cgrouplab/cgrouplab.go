@@ -151,9 +151,12 @@ func (n *node) makePod(w scenarios.Workload, name string) error {
 				return err
 			}
 		}
-		event, times := lab.Awaited(c)
+		settling, err := lab.SettlingOf(c)
+		if err != nil {
+			return fmt.Errorf("container %s: %w", owner, err)
+		}
 		n.containers = append(n.containers, &container{
-			owner: owner, cgroup: dir, args: lab.StressorArgs(c, ""), presses: c.Press != "", event: event, times: times,
+			owner: owner, cgroup: dir, args: lab.StressorArgs(c, ""), settling: settling, presses: c.Press != "",
 			class: class, adj: max(w.ScoreOf(n.config, pod, spec), n.lab.LowestAdj),
 		})
 	}

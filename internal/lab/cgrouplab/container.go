@@ -3,7 +3,6 @@ package cgrouplab
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/oomlab/oomlab/internal/evidence"
+	"github.com/oomlab/oomlab/internal/lab"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 )
@@ -31,12 +31,10 @@ type container struct {
 	args    []string
 	adj     int
 	presses bool
-	// event says, when it has come so many times, that the container is ready.
-	event string
-	times int
 
-	cmd   *exec.Cmd
-	ready chan error // receives one value: nil, or why the balloon doesn't hold
+	cmd      *exec.Cmd
+	settling lab.Settling
+	ready    chan error // receives one value: nil, or why the balloon doesn't hold
 
 	since time.Time
 
@@ -131,19 +129,9 @@ func setScore(pid, adj int) error {
 // follow reads the stressor's events until it ends, and notes how it ended.
 func (c *container) follow(stdout io.Reader) {
 	defer close(c.done)
-	said := 0
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		var event struct{ Event, Message string }
-		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
-			c.tellReady(fmt.Errorf("event %q: %w", lines.Text(), err))
-		}
-		switch event.Event {
-		case c.event:
-			if said++; said == c.times {
-				c.tellReady(nil)
-			}
-		case "error":
-			c.tellReady(errors.New(event.Message))
+		if settled, err := c.settling.Event(lines.Bytes()); settled || err != nil {
+			c.tellReady(err)
 		}
 	}
 	err := c.cmd.Wait()

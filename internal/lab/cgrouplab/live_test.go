@@ -11,6 +11,7 @@ import (
 	"github.com/oomlab/oomlab/internal/evidence"
 	"github.com/oomlab/oomlab/internal/host"
 	"github.com/oomlab/oomlab/internal/lab/cgrouplab"
+	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/run"
@@ -75,6 +76,38 @@ func TestScenariosOnThisKernel(t *testing.T) {
 	if _, err := os.Stat(own); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("left behind: %s (%v)", own, err)
 	}
+}
+
+// A container that presses on top of a balloon holds it, and no more, when the
+// snapshot is taken, and makes memory run out as foretold.
+func TestPressureOnTopOfABalloon(t *testing.T) {
+	lab, facts := newLab(t)
+	s, err := scenarios.Named("qos-order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.Workloads {
+		if w := &s.Workloads[i]; w.Press != "" {
+			w.Balloon = "fill 60Mi, hold 500ms, fill 120Mi"
+		}
+	}
+	r, err := run.Run(t.Context(), lab, s, run.Options{Host: facts.Record()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Verdict != record.Pass {
+		t.Errorf("%s: %+v %+v", r.Verdict, r.Claims, r.Findings)
+	}
+	for _, task := range r.Snapshot.Tasks {
+		if r.Owners[task.PID].Workload != "pressure" {
+			continue
+		}
+		if held := task.Anon.Bytes(r.Snapshot.Kernel.PageSize); held < 120*mem.MiB || held > 122*mem.MiB {
+			t.Errorf("the pressing pod holds %s before it presses, want its balloon of 120Mi", held.Human())
+		}
+		return
+	}
+	t.Error("the snapshot has no pressing pod")
 }
 
 func mount(t *testing.T) string {

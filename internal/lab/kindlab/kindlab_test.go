@@ -161,11 +161,11 @@ func TestPodSpec(t *testing.T) {
 	if pod.Spec.NodeName != "node" || c.Resources.Limits.Memory().String() != "160Mi" || c.Resources.Limits.Cpu().String() != "100m" {
 		t.Errorf("pod %+v", pod.Spec)
 	}
-	if args := strings.Join(c.Args, " "); !strings.Contains(args, "-plan=fill 150Mi, hold") || !strings.Contains(args, "-start=now") {
+	if args := strings.Join(c.Args, " "); !strings.Contains(args, "-plan=fill 150Mi, hold") || !strings.Contains(args, "-request=160Mi") {
 		t.Errorf("arguments %q", args)
 	}
 	w, _ = s.Workload("pressure")
-	if args := strings.Join(podSpec(w, "p", "n", "i").Spec.Containers[0].Args, " "); !strings.Contains(args, "-start=signal") {
+	if args := strings.Join(podSpec(w, "p", "n", "i").Spec.Containers[0].Args, " "); !strings.Contains(args, "-plan=await, ramp") {
 		t.Errorf("pressure does not wait for its signal: %q", args)
 	}
 }

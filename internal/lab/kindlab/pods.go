@@ -1,8 +1,8 @@
 package kindlab
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -93,10 +93,13 @@ func (n *node) Start(ctx context.Context) error {
 	return nil
 }
 
-// waitHolding waits until the stressor says that it holds its balloon, or that
-// it is ready to press.
+// waitHolding waits until the stressor says that it holds its balloon and, if
+// it presses, awaits the pressure.
 func (n *node) waitHolding(ctx context.Context, pod string, c scenarios.Container) error {
-	want, times := lab.Awaited(c)
+	fromStart, err := lab.SettlingOf(c)
+	if err != nil {
+		return err
+	}
 	return poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
 		object, err := n.cluster.Client.CoreV1().Pods(n.worker).Get(ctx, pod, metav1.GetOptions{})
 		if err != nil {
@@ -109,17 +112,13 @@ func (n *node) waitHolding(ctx context.Context, pod string, c scenarios.Containe
 		if err != nil {
 			return "", fmt.Errorf("read its events: %w", err)
 		}
-		said := 0
-		for line := range strings.Lines(string(logs)) {
-			var event struct{ Event string }
-			if json.Unmarshal([]byte(line), &event) == nil && event.Event == want {
-				said++
+		settling := fromStart
+		for line := range bytes.Lines(logs) {
+			if settled, err := settling.Event(line); settled || err != nil {
+				return "", err
 			}
 		}
-		if said >= times {
-			return "", nil
-		}
-		return fmt.Sprintf("its stressor has said %q %d times of %d, and: %s", want, said, times, lastLine(string(logs))), nil
+		return fmt.Sprintf("its stressor does not hold yet; its last event: %s", lastLine(string(logs))), nil
 	})
 }
 

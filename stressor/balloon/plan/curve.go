@@ -27,8 +27,8 @@ type Container struct {
 
 // Curve is a plan with its sizes in bytes: the level of the balloon over the
 // time of the plan. Plan time stands still while a fill, a spike's rise or a
-// release takes as long as it takes, while the balloon is paused, and while it
-// has to wait for memory.
+// release takes as long as it takes, while the balloon awaits a start or is
+// paused, and while it has to wait for memory.
 type Curve struct {
 	steps    []resolved
 	held     map[Kind]mem.Bytes
@@ -89,15 +89,20 @@ func (c Curve) Duration() time.Duration { return c.duration }
 
 // At returns the level at plan time t, all kinds together. Where steps that
 // take no plan time meet, it is the level after them.
-func (c Curve) At(t time.Duration) mem.Bytes {
+func (c Curve) At(t time.Duration) mem.Bytes { return sum(c.Levels(t)) }
+
+// Levels returns the level of each kind at plan time t.
+func (c Curve) Levels(t time.Duration) map[Kind]mem.Bytes {
 	levels := levelsOf(c.held)
 	for s := range c.Segments() {
 		if s.Start > t {
 			break
 		}
-		levels[s.Kind] = s.At(min(t-s.Start, s.Duration))
+		if s.Kind != "" {
+			levels[s.Kind] = s.At(min(t-s.Start, s.Duration))
+		}
 	}
-	return sum(levels)
+	return levels
 }
 
 // Segments yields the segments of the curve in order, repeats unrolled.

@@ -37,6 +37,8 @@ func (s Segment) explain() string {
 		level += " to " + s.To.Human()
 	}
 	switch s.Verb {
+	case Await:
+		return "no change, until it is told to go on"
 	case Hold:
 		level = "no change"
 	case Spike:

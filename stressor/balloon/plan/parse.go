@@ -185,17 +185,17 @@ func (p *parser) step() Step {
 	}
 	verb := p.peek()
 	s.Verb = Verb(verb.text)
-	if s.Verb == Hold || s.Verb == Repeat {
+	if s.Verb == Hold || s.Verb == Await || s.Verb == Repeat {
 		s.Kind = ""
 		if start != verb {
 			p.fail(start.at, "%s takes no kind of memory", s.Verb)
 		}
 	}
 	switch s.Verb {
-	case Fill, Ramp, Stairs, Leak, Spike, Saw, Hold, Touch, Release, Repeat:
+	case Fill, Ramp, Stairs, Leak, Spike, Saw, Hold, Await, Touch, Release, Repeat:
 		p.take()
 	default:
-		p.unexpected("a step (fill, ramp, step, leak, spike, saw, hold, touch, release or repeat)")
+		p.unexpected("a step (fill, ramp, step, leak, spike, saw, hold, await, touch, release or repeat)")
 	}
 	p.clauses(&s)
 	s.at = span{start.at.start, p.tokens[max(p.next, 1)-1].at.end}

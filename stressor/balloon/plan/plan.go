@@ -19,6 +19,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,6 +49,7 @@ const (
 	Spike   Verb = "spike"   // spike SIZE for DURATION: to SIZE, and back
 	Saw     Verb = "saw"     // saw SIZE..SIZE every DURATION [for DURATION]
 	Hold    Verb = "hold"    // hold [DURATION]
+	Await   Verb = "await"   // await: hold until a start command
 	Touch   Verb = "touch"   // touch SIZE at RATE [for DURATION]: write again to the oldest SIZE, around and around
 	Release Verb = "release" // release [AMOUNT]: the newest AMOUNT, or everything
 	Repeat  Verb = "repeat"  // repeat N { STEPS }
@@ -206,6 +208,34 @@ func (s Step) String() string {
 		add("for", s.For.String())
 	}
 	return strings.Join(words, " ")
+}
+
+// Endless reports that the last step of p never ends.
+func (p Plan) Endless() bool {
+	return len(p.Steps) > 0 && p.Steps[len(p.Steps)-1].For == Forever
+}
+
+// Then returns a plan that carries out p and, once p has ended, more steps.
+func (p Plan) Then(more ...Step) Plan {
+	p.Steps = append(slices.Clip(p.Steps), more...)
+	p.text = p.String()
+	return p
+}
+
+// Refuse returns an *Error with message that points at the first step of p that
+// does verb, or nil if none does.
+func (p Plan) Refuse(verb Verb, message string) error { return p.refuse(p.Steps, verb, message) }
+
+func (p Plan) refuse(steps []Step, verb Verb, message string) error {
+	for _, s := range steps {
+		if s.Verb == verb {
+			return p.errorAt(s.at, "%s", message)
+		}
+		if err := p.refuse(s.Body, verb, message); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func formatPercent(p float64) string { return strconv.FormatFloat(p, 'f', -1, 64) + "%" }

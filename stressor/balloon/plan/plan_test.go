@@ -31,6 +31,7 @@ func TestCurve(t *testing.T) {
 		{"file fill 40Mi, fill 30Mi, hold 1s, file release 10Mi", 1 * s, 70, map[time.Duration]mem.Bytes{0: 70, 1 * s: 60}},
 		{"file fill 40Mi, spike 30Mi for 1s", 1 * s, 70, map[time.Duration]mem.Bytes{0: 70, 1 * s: 40}},
 		{"fill 80% of limit, ramp 150% of limit at 50Mi/s", 7 * s, 750, map[time.Duration]mem.Bytes{0: 400, 1 * s: 450}},
+		{"fill 100Mi, await, ramp 300Mi at 50Mi/s, hold 1s", 5 * s, 300, map[time.Duration]mem.Bytes{2 * s: 200, 5 * s: 300}},
 		{"fill 50% of request", 0, 100, map[time.Duration]mem.Bytes{0: 100}},
 	} {
 		p, err := Parse(tt.plan)
@@ -83,6 +84,9 @@ func TestErrorsPoint(t *testing.T) {
 		{"leak 1Mi/s noise 10%", "           ^", `want "to"`},
 		{"leak 1Mi/s to 9Mi noise 200%", "                        ^", "up to 100%"},
 		{"anon hold", "^", "no kind"},
+		{"fill 1Mi, shm await", "          ^", "await takes no kind"},
+		{"await 5s", "      ^", "a comma"},
+		{"fill 50Mi, await, fill 20Mi", "                       ^", "use release or ramp"},
 		{"eat 5Mi", "^", "want a step"},
 		{"anno fill 5Mi", "^", "want a step"},
 		{"fill 5Mi hold", "         ^", "a comma"},
@@ -200,6 +204,35 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// TestThen: a balloon, then a wait, then pressure, as a scenario composes them.
+func TestThen(t *testing.T) {
+	parse := func(text string) Plan {
+		p, err := Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	balloon, press := parse("children 2, fill 5Mi, repeat 2 { hold 1s }"), parse("ramp 9Mi at 1Mi/s, hold")
+	whole := balloon.Then(Step{Verb: Await}).Then(press.Steps...)
+	if want := "children 2, fill 5Mi, repeat 2 { hold 1s }, await, ramp 9Mi at 1Mi/s, hold"; whole.String() != want || parse(want).String() != want {
+		t.Errorf("Then gives %q, want %q", whole, want)
+	}
+	if again := balloon.Then(Step{Verb: Hold, For: Forever}); balloon.Endless() || !again.Endless() || len(balloon.Steps) != 2 {
+		t.Errorf("%q is endless, or %q is not", balloon, again)
+	}
+	var e *Error
+	if err := whole.Refuse(Await, "no"); !errors.As(err, &e) || e.Message != "no" {
+		t.Errorf("Refuse = %v", err)
+	}
+	if err := parse("fill 1Mi, repeat 2 { await }").Refuse(Await, "no"); !errors.As(err, &e) || e.Text[e.Start:e.End] != "await" {
+		t.Errorf("Refuse = %v, want it to point at await", err)
+	}
+	if err := balloon.Refuse(Await, "no"); err != nil {
+		t.Errorf("Refuse = %v where nothing awaits", err)
+	}
+}
+
 // FuzzParse: no text makes Parse or Curve panic or run away, errors point into
 // the text, and what is accepted survives being written and read again.
 func FuzzParse(f *testing.F) {
@@ -207,7 +240,7 @@ func FuzzParse(f *testing.F) {
 		"fill 150Mi, hold", "ramp 80% of limit at 100Mi/s, hold 10s", "step 50Mi every 2s to 400Mi",
 		"leak 1Mi/s to 90Mi noise 10% seed 7", "spike 200Mi for 2s", "saw 100Mi..300Mi every 4s for 9s",
 		"children 3, threads 2, mlock fill 5Mi, touch 1Mi at 50Mi/s for 1s, release 2Mi, release",
-		"repeat 3 { fill 5Mi, repeat 2 { hold 1ms }, release }", "fill 1.5Gi", "é, hold", "hold\n,\tfill 0",
+		"repeat 3 { fill 5Mi, repeat 2 { hold 1ms }, release }", "fill 5Mi, await, fill 9Mi, hold", "fill 1.5Gi", "é, hold", "hold\n,\tfill 0",
 	} {
 		f.Add(s)
 	}

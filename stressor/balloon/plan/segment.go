@@ -10,7 +10,7 @@ import (
 // memory over a stretch of plan time, while all other kinds stay as they are.
 type Segment struct {
 	Verb     Verb
-	Kind     Kind          // empty for Hold
+	Kind     Kind          // empty for Hold and Await
 	Start    time.Duration // plan time at which it begins
 	Duration time.Duration // 0: as fast as the machine can; Forever: without an end
 	From, To mem.Bytes     // levels before it and after it, except for Saw
