@@ -71,6 +71,7 @@ func Parse(file string, r io.Reader) (*Scenario, error) {
 	if err := root.Decode(&value); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err) // a duplicate key, with both lines
 	}
+	joinPlans(value)
 	data, err := json.Marshal(value)
 	if err != nil {
 		return nil, fmt.Errorf("%s: a mapping has a key that is no string: %w", file, err)
@@ -91,6 +92,40 @@ func Parse(file string, r io.Reader) (*Scenario, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// joinPlans makes one text of every plan that is written as a list of its
+// steps, as the longer ones read better.
+func joinPlans(value any) {
+	switch v := value.(type) {
+	case []any:
+		for _, item := range v {
+			joinPlans(item)
+		}
+	case map[string]any:
+		for key, item := range v {
+			if list, ok := item.([]any); ok && (key == "balloon" || key == "press") {
+				if text, ok := joinSteps(list); ok {
+					v[key] = text
+				}
+				continue
+			}
+			joinPlans(item)
+		}
+	}
+}
+
+// joinSteps reports whether the list holds nothing but strings.
+func joinSteps(list []any) (string, bool) {
+	steps := make([]string, len(list))
+	for i, item := range list {
+		text, ok := item.(string)
+		if !ok {
+			return "", false
+		}
+		steps[i] = text
+	}
+	return strings.Join(steps, ", "), true
 }
 
 // places knows the line of every field of a file.

@@ -126,6 +126,8 @@ func TestStrictness(t *testing.T) {
 		"awaits twice":             {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: fill 350Mi, await, fill 400Mi", 1), "\tfill 350Mi, await, fill 400Mi\n\t            ^^^^^"},
 		"above limit":              {strings.Replace(string(good), "ramp 700Mi at", "ramp 730Mi at", 1), "press: plan: larger than the container's limit of 720Mi: to be killed for it, write 102% of limit"},
 		"no limit":                 {strings.Replace(string(good), "fill 350Mi", "fill 10% of limit", 1), "the container has no memory limit"},
+		"no steps":                 {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: [fill 350Mi, 12]", 1), "balloon: want string, not a array"},
+		"wrong step":               {strings.Replace(string(good), "balloon: fill 350Mi", "balloon: [fill 350Mi, hold 1]", 1), "\tfill 350Mi, hold 1\n\t                 ^"},
 	} {
 		if _, err := Parse("f.yaml", strings.NewReader(tt.text)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, tt.want)
@@ -139,7 +141,7 @@ func TestBalloonAndPress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Replace(string(good), "press: ramp 700Mi", "balloon: fill 50% of request, hold 1s\n  press: ramp 700Mi", 1)
+	text := strings.Replace(string(good), "press: ramp 700Mi", "balloon:\n  - fill 50% of request\n  - hold 1s\n  press: ramp 700Mi", 1)
 	s, err := Parse("f.yaml", strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)

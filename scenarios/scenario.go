@@ -171,7 +171,8 @@ type Container struct {
 	Name     string    `json:"name,omitempty"`
 	Requests Resources `json:"requests,omitzero"`
 	Limits   Resources `json:"limits,omitzero"`
-	// Balloon is the plan that runs before the prediction is made.
+	// Balloon is the plan that runs before the prediction is made: a text, or in
+	// the file also a list of its steps.
 	Balloon string `json:"balloon,omitempty"`
 	// Press is the plan that runs afterwards, from what the balloon holds on,
 	// and makes memory run out.

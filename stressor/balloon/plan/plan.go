@@ -15,9 +15,6 @@
 package plan
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -239,30 +236,3 @@ func (p Plan) refuse(steps []Step, verb Verb, message string) error {
 }
 
 func formatPercent(p float64) string { return strconv.FormatFloat(p, 'f', -1, 64) + "%" }
-
-// MarshalJSON writes p as a string.
-func (p Plan) MarshalJSON() ([]byte, error) { return json.Marshal(p.String()) }
-
-// UnmarshalJSON reads a plan from a string, or from a list of strings that
-// are its steps: in YAML the longer plans read better so.
-func (p *Plan) UnmarshalJSON(data []byte) error {
-	var steps []string
-	var text string
-	switch {
-	case bytes.HasPrefix(data, []byte("[")):
-		if err := json.Unmarshal(data, &steps); err != nil {
-			return fmt.Errorf("plan: want a string or a list of strings: %w", err)
-		}
-		text = strings.Join(steps, ", ")
-	default:
-		if err := json.Unmarshal(data, &text); err != nil {
-			return fmt.Errorf("plan: want a string or a list of strings: %w", err)
-		}
-	}
-	parsed, err := Parse(text)
-	if err != nil {
-		return err
-	}
-	*p = parsed
-	return nil
-}

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -184,23 +183,6 @@ func TestExplain(t *testing.T) {
 	}
 	if rows := strings.Count(got, " |"); rows != plotHeight {
 		t.Errorf("the plot has %d rows, want %d", rows, plotHeight)
-	}
-}
-
-func TestJSON(t *testing.T) {
-	for _, in := range []string{`"fill 5Mi, hold"`, `["fill 5Mi", "hold"]`} {
-		var p Plan
-		if err := json.Unmarshal([]byte(in), &p); err != nil {
-			t.Fatal(err)
-		}
-		out, err := json.Marshal(p)
-		if err != nil || string(out) != `"fill 5Mi, hold"` {
-			t.Errorf("%s: back as %s, %v", in, out, err)
-		}
-	}
-	var p Plan
-	if err := json.Unmarshal([]byte(`["fill 5Mi", "holt"]`), &p); err == nil || !strings.Contains(err.Error(), "want a step") {
-		t.Errorf("error %v", err)
 	}
 }
 
