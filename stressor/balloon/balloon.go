@@ -12,12 +12,11 @@ import (
 )
 
 const (
-	// fillBatch is how much is faulted in at once, or 8 huge pages: a pause
-	// takes effect within one batch, 1 or 2 ms.
-	fillBatch = 4 * mem.MiB
+	// touchBatch is how much is used again before commands are looked for.
+	touchBatch = 4 * mem.MiB
 	// dropInterval is how often a balloon that moves drops its code; one that
 	// holds drops it when it begins to.
-	dropInterval = 500 * time.Millisecond
+	dropInterval = 100 * time.Millisecond
 	// patience is how far a balloon may fall behind its plan before the plan
 	// waits for it.
 	patience = 20 * time.Millisecond
@@ -25,7 +24,7 @@ const (
 
 // pace is a compromise: a wake-up costs up to half a millisecond of CPU, all
 // in all, and between two the balloon lags behind a plan that moves.
-var pace = plan.Pace{Batch: mem.MiB, Least: 2 * time.Millisecond, Most: 100 * time.Millisecond}
+var pace = plan.Pace{Batch: mem.MiB / 2, Least: 2 * time.Millisecond, Most: 100 * time.Millisecond}
 
 // Balloon is memory that one process holds.
 type Balloon struct {
@@ -34,7 +33,7 @@ type Balloon struct {
 	Code      Code           // dropped while the balloon sleeps; may be empty
 	Container plan.Container // what sizes in live plans are relative to
 	Share     int            // this process holds one Share-th of every plan; 0 means all of it
-	Threads   int            // how many threads fault the memory in; 0 and 1: this one
+	Threads   int            // how many threads fault the memory in; 0: two if it is much
 	Dir       string         // where file, dirty and mapped memory has its files
 	TmpfsDir  string         // where tmpfs memory has its files
 
@@ -51,8 +50,10 @@ type store interface {
 	held() mem.Bytes
 	// granule is the unit in which the level moves.
 	granule() mem.Bytes
-	// grow and shrink move the level by a multiple of granule.
+	// grow moves the level up by a multiple of granule: by as much as asked for,
+	// or less, in order to let commands be carried out.
 	grow(by mem.Bytes) error
+	// shrink moves it down by as much as asked for, a multiple of granule.
 	shrink(by mem.Bytes) error
 	// touch uses the bytes from offset on again, all of them held.
 	touch(offset, length mem.Bytes) error
@@ -156,11 +157,11 @@ func (b *Balloon) segment(s plan.Segment) error {
 	}
 }
 
-// moveTo moves the level of st to the granule below level, batch by batch.
+// moveTo moves the level of st to the granule below level, bit by bit.
 func (b *Balloon) moveTo(st store, level mem.Bytes) error {
 	level -= level % st.granule()
 	for st.held() < level {
-		if err := st.grow(min(level-st.held(), max(fillBatch, 8*st.granule()))); err != nil {
+		if err := st.grow(level - st.held()); err != nil {
 			return err
 		}
 		if err := b.poll(); err != nil {
@@ -185,7 +186,7 @@ func (b *Balloon) touchTo(st store, s plan.Segment, from, to mem.Bytes) (mem.Byt
 	to = min(to, from+part) // more than one round at once would be wasted
 	for from < to {
 		offset := from % part
-		length := min(to-from, part-offset, fillBatch)
+		length := min(to-from, part-offset, touchBatch)
 		if err := st.touch(offset, length); err != nil {
 			return from, err
 		}
@@ -197,8 +198,18 @@ func (b *Balloon) touchTo(st store, s plan.Segment, from, to mem.Bytes) (mem.Byt
 	return to, nil
 }
 
+// dropCode drops the code if it is not to run for longer than dropInterval, or
+// was not dropped for as long.
+func (b *Balloon) dropCode(idle time.Duration) {
+	if max(idle, time.Since(b.dropped)) > dropInterval {
+		b.Code.Drop()
+		b.dropped = time.Now()
+	}
+}
+
 // poll carries out the commands that have arrived.
 func (b *Balloon) poll() error {
+	b.dropCode(0)
 	for {
 		select {
 		case c := <-b.Commands:
@@ -218,10 +229,7 @@ func (b *Balloon) sleep(remaining func() time.Duration) error {
 		if d <= 0 {
 			return nil
 		}
-		if max(d, time.Since(b.dropped)) > dropInterval {
-			b.Code.Drop()
-			b.dropped = time.Now()
-		}
+		b.dropCode(d)
 		if b.timer == nil {
 			b.timer = time.NewTimer(d)
 		} else {

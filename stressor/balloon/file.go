@@ -56,7 +56,11 @@ func newFile(kind plan.Kind, dir string) (*file, error) {
 func (f *file) held() mem.Bytes    { return f.level }
 func (f *file) granule() mem.Bytes { return pageSize }
 
+// fileBatch is how much of a file is read or written at once, 1 or 2 ms.
+const fileBatch = 4 * mem.MiB
+
 func (f *file) grow(by mem.Bytes) error {
+	by = min(by, fileBatch)
 	if f.isClean() {
 		if err := unix.Ftruncate(f.fd, int64(f.level+by)); err != nil {
 			return fmt.Errorf("%s: extend the file: %w", f.kind, err)

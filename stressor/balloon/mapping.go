@@ -23,20 +23,17 @@ func (m *mapping) held() mem.Bytes    { return m.level }
 func (m *mapping) granule() mem.Bytes { return m.traits.granule }
 
 func (m *mapping) grow(by mem.Bytes) error {
-	for by > 0 {
-		if m.level == mem.Bytes(len(m.regions))*m.region {
-			if err := m.reserve(); err != nil {
-				return err
-			}
-		}
-		part := m.part(m.level, by)
-		if err := m.fault(part); err != nil {
+	if m.level == mem.Bytes(len(m.regions))*m.region {
+		if err := m.reserve(); err != nil {
 			return err
 		}
-		m.level += mem.Bytes(len(part))
-		by -= mem.Bytes(len(part))
 	}
-	return nil
+	if m.after != 0 {
+		by = min(by, chunk) // soon, as what was not yet given away counts in full
+	}
+	n, err := m.fault(m.part(m.level, min(by, max(stride, m.traits.granule))))
+	m.level += mem.Bytes(n)
+	return err
 }
 
 func (m *mapping) shrink(by mem.Bytes) error {
@@ -89,25 +86,27 @@ func (m *mapping) reserve() error {
 	return nil
 }
 
-// fault makes b resident.
-func (m *mapping) fault(b []byte) error {
-	if err := m.pool.populate(m, b); err != nil {
-		return fmt.Errorf("%s: %w", m.kind, err)
+// fault makes b resident from its beginning on, and returns how much of it.
+func (m *mapping) fault(b []byte) (n int, err error) {
+	n, err = m.pool.populate(m, b)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", m.kind, err)
 	}
-	if m.kind == plan.Mlock {
+	b = b[:n]
+	if m.kind == plan.Mlock && n > 0 {
 		if err := unix.Mlock(b); err != nil {
-			return fmt.Errorf("mlock: %w: give the container the capability IPC_LOCK, or a larger RLIMIT_MEMLOCK", err)
+			return 0, fmt.Errorf("mlock: %w: give the container the capability IPC_LOCK, or a larger RLIMIT_MEMLOCK", err)
 		}
 	}
-	if m.after != 0 {
+	if m.after != 0 && n > 0 {
 		if err := unix.Madvise(b, m.after); err != nil {
-			return fmt.Errorf("%s: madvise: %w", m.kind, err)
+			return 0, fmt.Errorf("%s: madvise: %w", m.kind, err)
 		}
 	}
-	return nil
+	return n, nil
 }
 
-// populate faults b in with one system call per batch. Where the kernel cannot
+// populate faults b in with one system call. Where the kernel cannot
 // (it is older than 5.14, or the memory ran out just now), every page is
 // touched instead: then a fault in user mode leaves it to the OOM killer
 // who has to give way.

@@ -32,7 +32,7 @@ func (b *Balloon) store(kind plan.Kind) (store, error) {
 
 func (b *Balloon) newStore(kind plan.Kind) (store, error) {
 	if b.pool == nil {
-		b.pool = newPool(b.Threads)
+		b.pool = newPool(b.Threads, func() bool { return len(b.Commands) > 0 })
 	}
 	switch kind {
 	case plan.Tmpfs:
