@@ -53,8 +53,8 @@ test: ## run all tests that need no cluster; those that need root say so without
 	$(GO) tool -modfile=tools/go.mod gotestsum --format pkgname ./...
 
 .PHONY: bench
-bench: ## measure the stressor against stress-ng and C, and write docs/benchmarks.md
-	$(GO) run ./bench -rounds 15 -size 2Gi
+bench: ## measure the stressor against stress-ng and C, and the rest; write docs/benchmarks.md
+	$(GO) run ./bench
 
 .PHONY: reproduce
 reproduce: build ## provoke the OOM reports of the corpus again, and compare; some minutes, as root
