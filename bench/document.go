@@ -26,7 +26,7 @@ func conditionsNow() conditions {
 // writer writes a document.
 type writer struct{ bytes.Buffer }
 
-func (w *writer) p(format string, args ...any) { fmt.Fprintf(w, format, args...) }
+func (w *writer) p(format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 
 // document writes docs/benchmarks.md.
 func document(m measured) []byte {

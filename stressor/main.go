@@ -75,7 +75,9 @@ func run() int {
 		return fail(err, exitUsage)
 	}
 	if o.explain {
-		os.Stdout.WriteString(curve.Explain())
+		if _, err := os.Stdout.WriteString(curve.Explain()); err != nil {
+			return fail(err, exitError)
+		}
 		return exitDone
 	}
 	events, err := balloon.NewEvents(unix.Stdout)
@@ -219,6 +221,6 @@ func (o options) restarted(events *balloon.Events) (now, small bool, err error) 
 
 // fail tells people why, and returns the exit code.
 func fail(err error, code int) int {
-	os.Stderr.WriteString("oomlab-stressor: " + err.Error() + "\n")
+	_, _ = os.Stderr.WriteString("oomlab-stressor: " + err.Error() + "\n")
 	return code
 }

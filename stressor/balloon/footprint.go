@@ -62,7 +62,7 @@ func head(path string, buf []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }() // only read
 	n, err := unix.Read(fd, buf)
 	if err != nil || n < len(buf) && n < 256 {
 		return nil, fmt.Errorf("read %s: %d bytes, %w", path, n, err)

@@ -20,7 +20,7 @@ const thpEnabled = "/sys/kernel/mm/transparent_hugepage/enabled"
 func AvoidHugeHeap() error {
 	mode, err := os.ReadFile(thpEnabled)
 	if err != nil || !strings.Contains(string(mode), "[always]") {
-		return nil // a kernel without them gives none
+		return nil //nolint:nilerr // a kernel without them gives none
 	}
 	if disabled, err := unix.PrctlRetInt(unix.PR_GET_THP_DISABLE, 0, 0, 0, 0); err != nil || disabled != 0 {
 		return err

@@ -139,12 +139,13 @@ func TestLeakIsNoisyButNeverTurnsBack(t *testing.T) {
 	noisy, other := curve("leak 1Mi/s to 60Mi noise 40% seed 7"), curve("leak 1Mi/s to 60Mi noise 40% seed 8")
 	var last mem.Bytes
 	differs := 0
-	for i := time.Duration(1); i < n; i++ {
-		now := noisy.At(i * time.Second)
+	for i := 1; i < n; i++ {
+		at := time.Duration(i) * time.Second
+		now := noisy.At(at)
 		if d := now - last; d < mem.MiB*6/10 || d > mem.MiB*14/10 {
-			t.Errorf("second %d leaks %v, want 1Mi within 40%%", int64(i), d.Human())
+			t.Errorf("second %d leaks %v, want 1Mi within 40%%", i, d.Human())
 		}
-		if now != other.At(i*time.Second) {
+		if now != other.At(at) {
 			differs++
 		}
 		last = now
