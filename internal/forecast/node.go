@@ -19,7 +19,7 @@ const (
 	// are shared with every other stressor and charged to whoever came first.
 	ownAnon    = 1 * mem.MiB
 	ownFile    = 1 * mem.MiB
-	ownThreads = 6
+	ownThreads = 8 // at most: the Go runtime's, and the helper of a fill
 	// pauseHeld is charged to each pod for its pause container, whose
 	// oom_score_adj of -998 and size keep it out of every choice.
 	pauseHeld = 256 * mem.KiB
