@@ -92,7 +92,7 @@ func (w *writer) costs(c *costs, at conditions) {
 	w.p("| own resident memory while holding | %.2f MiB | ≤ 2.5 MiB | %s |\n", mib(c.Resident), yes(c.Resident <= own))
 	w.p("| the most of it at any instant while moving | %.2f MiB | ≤ 2.5 MiB | %s |\n", mib(c.Moving), yes(c.Moving <= own))
 	w.p("| instants of a ramp at 100Mi/s that are off by more than 1 %% and 1 MiB | %d of %d | 0 | %s |\n", c.Off, c.Instants, yes(c.Off == 0))
-	w.p("| the farthest of them | %.2f MiB | | |\n", mib(c.Farthest))
+	w.p("| the farthest of all instants | %.2f MiB | | |\n", mib(c.Farthest))
 }
 
 // figures are those of the rest of the project.
@@ -114,7 +114,8 @@ func (w *writer) figures(m measured) {
 		}
 	}
 	if s := m.Selfcheck; s != nil {
-		rows.p("| experiments of the self-check, each with a kill, %d of them | %.0f a minute |\n", s.Experiments, float64(s.Experiments)/s.Seconds*60)
+		rows.p("| experiments of the self-check, %d of them, of which %d with a kill, %d as forecast | %.0f a minute |\n",
+			s.Experiments, s.Killed, s.Agree, float64(s.Experiments)/s.Seconds*60)
 	}
 	if k := m.Kills; k != nil {
 		rows.p("| from the kernel's decision until the victim's memory is back, %d kills, median | %.0f ms |\n", len(k.Seconds), 1000*median(k.Seconds))

@@ -56,6 +56,8 @@ func (b *bench) models(ctx context.Context, m *measured) error {
 // selfcheckFigures is the speed of experiments in which the kernel kills.
 type selfcheckFigures struct {
 	Experiments int     `json:"experiments"`
+	Killed      int     `json:"killed"` // in how many of them the kernel killed
+	Agree       int     `json:"agree"`  // with the forecast
 	Seconds     float64 `json:"seconds"`
 }
 
@@ -68,7 +70,7 @@ func (b *bench) selfcheck(ctx context.Context, m *measured) error {
 		Experiments: 800, Seed: 1, Workers: facts.CPUs, LowestAdj: facts.LowestAdj, Stressor: b.stressor,
 		CgroupName: fmt.Sprintf("%s%d", cgrouplab.Prefix, os.Getpid()), Progress: func(int) {},
 	})
-	m.Selfcheck = &selfcheckFigures{r.Experiments, r.ElapsedSeconds}
+	m.Selfcheck = &selfcheckFigures{r.Experiments, r.Experiments - r.NoKill, r.Forecast.Agree, r.ElapsedSeconds}
 	return err
 }
 
@@ -90,7 +92,7 @@ func (b *bench) kills(ctx context.Context, m *measured) error {
 	if err := os.Setenv(lab.StressorEnv, b.stressor); err != nil {
 		return err
 	}
-	cgroups, err := cgrouplab.New(ctx, qos.Newest, facts.LowestAdj)
+	cgroups, err := cgrouplab.New(ctx, cgrouplab.Options{Kubelet: qos.Newest, LowestAdj: facts.LowestAdj})
 	if err != nil {
 		return err
 	}
