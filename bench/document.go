@@ -51,6 +51,9 @@ func document(m measured) []byte {
 		w.p("Where the kernel answers reads with its one zero page, every page then faults a second time when it is written; this kernel %s.\n", zeroPage())
 	}
 	w.comparison(m.THP, m.Conditions["thp"])
+	if m.THP != nil {
+		w.p("\nA run that is many times slower, as in the plot, happens to each of these programs; it spreads the ratios more than it moves the medians of the speeds.\n")
+	}
 	w.costs(m.Costs, m.Conditions["costs"])
 	w.figures(m)
 	return w.Bytes()
