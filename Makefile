@@ -47,6 +47,17 @@ e2e-vm: build ## run scenarios on several kernels in virtual machines (KERNELS, 
 	rm -rf artifacts/vm
 	bin/oomlab matrix --lab vm --kernels $(KERNELS) --scenarios $(SCENARIOS) $(MATRIX) --parallel 2 --out artifacts/vm
 
+N ?= 5
+
+.PHONY: soak
+soak: ## run the quick scenarios N=5 times and list verdicts that differ; started again, it goes on
+	@for i in $$(seq $(N)); do \
+		test ! -d artifacts/soak/$$i || continue; \
+		$(MAKE) --no-print-directory e2e || test -s artifacts/summary.txt || exit 1; \
+		mkdir -p artifacts/soak && mv artifacts/records artifacts/soak/$$i && mv artifacts/summary.txt artifacts/soak/$$i || exit 1; \
+	done
+	bin/oomlab verdicts artifacts/soak/*
+
 .PHONY: test
 test: ## run all tests that need no cluster; those that need root say so without it
 	$(GO) vet ./...

@@ -105,6 +105,7 @@ func newRoot() *cobra.Command {
 		newCompare(),
 		newMatrix(),
 		newHunt(),
+		newVerdicts(),
 		newNodeImage(),
 		newKernel(),
 		newDoctor(),
