@@ -104,7 +104,7 @@ func joinPlans(value any) {
 		}
 	case map[string]any:
 		for key, item := range v {
-			if list, ok := item.([]any); ok && (key == "balloon" || key == "press") {
+			if list, ok := item.([]any); ok && (key == "balloon" || key == "press" || key == "exec") {
 				if text, ok := joinSteps(list); ok {
 					v[key] = text
 				}

@@ -21,7 +21,7 @@ func (c Container) Plans() (balloon, press plan.Plan, err error) {
 }
 
 // Plan returns all that the container's stressor does: it blows up the balloon,
-// awaits the pressure if it presses, does that, and holds.
+// awaits the pressure if it presses, does that, and holds, unless it is to end.
 func (c Container) Plan() (plan.Plan, error) {
 	whole, press, err := c.Plans()
 	if err != nil {
@@ -31,7 +31,7 @@ func (c Container) Plan() (plan.Plan, error) {
 		whole.Children, whole.Threads = max(whole.Children, press.Children), max(whole.Threads, press.Threads)
 		whole = whole.Then(plan.Step{Verb: plan.Await}).Then(press.Steps...)
 	}
-	if !whole.Endless() {
+	if !c.Ends && !whole.Endless() {
 		whole = whole.Then(plan.Step{Verb: plan.Hold, For: plan.Forever})
 	}
 	return whole, nil
@@ -92,6 +92,13 @@ func (c Container) checkPlans(at string, p *problems) {
 		p.addf(at+".press", "%v", err)
 	} else if c.Balloon != "" && press.Children+press.Threads > 0 {
 		p.addf(at+".press", "children and threads are there from the beginning: write them in the balloon")
+	}
+}
+
+// checkExec finds out what is wrong with the plan of the second process.
+func (c Container) checkExec(at string, p *problems) {
+	if _, _, err := checkPlan(c.Exec, c.Sizes()); err != nil {
+		p.addf(at+".exec", "%v", err)
 	}
 }
 

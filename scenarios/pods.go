@@ -19,24 +19,54 @@ func (w Workload) PodNames() []string {
 	return names
 }
 
-// EachContainer returns the workload's containers; the only one of a pod that
-// describes it directly is called as the workload is.
+// EachContainer returns the workload's containers, init containers first; the
+// only one of a pod that describes it directly is called as the workload is.
 func (w Workload) EachContainer() []Container {
+	var all []Container
+	for _, c := range w.InitContainers {
+		c.kind = qos.Init
+		if c.RestartPolicy == "Always" {
+			c.kind = qos.Sidecar
+		}
+		all = append(all, c.Container)
+	}
 	if len(w.Containers) > 0 {
-		return w.Containers
+		return append(all, w.Containers...)
 	}
 	c := w.Container
 	c.Name = w.Name
-	return []Container{c}
+	return append(all, c)
+}
+
+// Settled returns the containers that run when all is quiet before memory runs
+// out: not those that have done their work by then, and not those that wait for
+// an init container that presses.
+func (w Workload) Settled() []Container {
+	var running []Container
+	for _, c := range w.EachContainer() {
+		switch {
+		case c.kind == qos.Init && c.Presses():
+			return append(running, c)
+		case c.kind != qos.Init:
+			running = append(running, c)
+		}
+	}
+	return running
 }
 
 // Pod returns what the kubelet sees of one of the workload's pods, once the API
 // server has copied limits into the requests that are missing.
 func (w Workload) Pod(name string) qos.Pod {
-	pod := qos.Pod{Name: name}
+	pod := qos.Pod{Name: name, Priority: w.Priority, PriorityClass: w.PriorityClassName}
+	switch w.PriorityClassName {
+	case "system-node-critical":
+		pod.Priority = systemNodeCritical
+	case "system-cluster-critical":
+		pod.Priority = systemClusterCritical
+	}
 	for _, c := range w.EachContainer() {
 		pod.Containers = append(pod.Containers, qos.Container{
-			Name:         c.Name,
+			Name: c.Name, Kind: c.kind,
 			Requirements: qos.Requirements{Requests: c.Requests.qos(), Limits: c.Limits.qos()},
 		})
 	}
@@ -69,6 +99,12 @@ func (s *Scenario) SetsScore() bool {
 	}
 	return false
 }
+
+// The priorities of the classes that every cluster has (pkg/apis/scheduling).
+const (
+	systemClusterCritical = 2_000_000_000
+	systemNodeCritical    = 2_000_001_000
+)
 
 func (r Resources) qos() qos.Resources {
 	var q qos.Resources

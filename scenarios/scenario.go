@@ -36,7 +36,9 @@ type Scenario struct {
 	Node      Node       `json:"node"`
 	Workloads []Workload `json:"workloads"`
 	Until     Until      `json:"until"`
-	Expect    Expect     `json:"expect,omitzero"`
+	// Meanwhile is what else happens as soon as memory begins to run out.
+	Meanwhile []Action `json:"meanwhile,omitempty"`
+	Expect    Expect   `json:"expect,omitzero"`
 
 	// Control marks a scenario that must end red: it proves that the claim it
 	// names can fail.
@@ -142,59 +144,22 @@ type CrashLoopBackOff struct {
 	MaxContainerRestartPeriod Duration `json:"maxContainerRestartPeriod"`
 }
 
-// Workload is one pod, or several equal ones. A pod of one container says what
-// it needs directly; a pod of several lists them.
-type Workload struct {
-	Name string `json:"name"`
-	// Replicas is the number of equal pods: NAME-1, NAME-2 …
-	Replicas int `json:"replicas,omitempty"`
-	// RestartPolicy is Always (the default), OnFailure or Never.
-	RestartPolicy string `json:"restartPolicy,omitempty"`
-
-	// Resources are those of the pod as a whole (KEP-2837, kubelet 1.34 and
-	// later), next to those of its containers.
-	Resources *PodResources `json:"resources,omitempty"`
-
-	Container  `json:",inline"`
-	Containers []Container `json:"containers,omitempty"`
+// Action is one thing that is done while memory runs out: one of its fields.
+type Action struct {
+	// RestartKubelet restarts the node's kubelet.
+	RestartKubelet bool `json:"restartKubelet,omitempty"`
+	// Resize gives the only container of a workload another memory limit.
+	Resize *Resize `json:"resize,omitempty"`
 }
 
-// PodResources are a pod's spec.resources.
-type PodResources struct {
-	Requests Resources `json:"requests,omitzero"`
-	Limits   Resources `json:"limits,omitzero"`
+// Resize is an in-place resize (KEP-1287).
+type Resize struct {
+	Workload string `json:"workload"`
+	Limit    Memory `json:"limit"`
 }
 
-// Container is one container with its balloon.
-type Container struct {
-	// Name is the container's own where a pod has several.
-	Name     string    `json:"name,omitempty"`
-	Requests Resources `json:"requests,omitzero"`
-	Limits   Resources `json:"limits,omitzero"`
-	// Balloon is the plan that runs before the prediction is made: a text, or in
-	// the file also a list of its steps.
-	Balloon string `json:"balloon,omitempty"`
-	// Press is the plan that runs afterwards, from what the balloon holds on,
-	// and makes memory run out.
-	Press string `json:"press,omitempty"`
-	// Beside are further processes of the container, each with the plan of its
-	// own balloon. They are children of its first process.
-	Beside []string `json:"beside,omitempty"`
-	// OOMScoreAdj is given to the container in place of the kubelet's score,
-	// -1000 to 1000. No pod can ask for that: only labs without a kubelet can.
-	OOMScoreAdj *int `json:"oomScoreAdj,omitempty"`
-	// AfterRestart says what a restarted balloon does: stay "small" (the
-	// default), or do everything "again".
-	AfterRestart string `json:"afterRestart,omitempty"`
-}
-
-// Resources of a container, as in a pod.
-type Resources struct {
-	Memory *Memory `json:"memory,omitempty"`
-	CPU    *CPU    `json:"cpu,omitempty"`
-}
-
-// Until says when the pressure ends: at the first of these.
+// Until says when the pressure ends: at the first of these. Where neither kills
+// nor evictions are awaited, it lasts until the time is up.
 type Until struct {
 	// Kills is the number of killed processes.
 	Kills int `json:"kills,omitempty"`
@@ -208,7 +173,8 @@ type Until struct {
 // whom the model predicts is asserted in every scenario and is not repeated.
 type Expect struct {
 	// Killed lists workloads in the order of their first kill; nobody else may
-	// be killed.
+	// be killed. Here and in Survive a single container of a pod of several is
+	// WORKLOAD/CONTAINER.
 	Killed []string `json:"killed,omitempty"`
 	// Survive lists workloads that no kill may touch.
 	Survive []string `json:"survive,omitempty"`
@@ -222,6 +188,28 @@ type Expect struct {
 	Restarted []string `json:"restarted,omitempty"`
 	// Failed lists workloads that end in phase Failed, without a restart.
 	Failed []string `json:"failed,omitempty"`
+	// Completed lists workloads that end in phase Succeeded with exit code 0,
+	// although the kernel killed a process of theirs.
+	Completed []string `json:"completed,omitempty"`
+	// JobFailed lists workloads whose Job gives up.
+	JobFailed []string `json:"jobFailed,omitempty"`
+	// NeverStarts lists workloads whose containers the kernel kills before they
+	// run.
+	NeverStarts []string `json:"neverStarts,omitempty"`
+	// Refused lists workloads that the kubelet does not admit, Admitted those
+	// that it does, and that run.
+	Refused  []string `json:"refused,omitempty"`
+	Admitted []string `json:"admitted,omitempty"`
+	// ResizeRefused lists workloads whose resize the kubelet does not carry out.
+	ResizeRefused []string `json:"resizeRefused,omitempty"`
+	// LimitHit lists workloads that reach their limit over and over, so that the
+	// kernel reclaims, and Thrashes those that read back what was reclaimed.
+	LimitHit []string `json:"limitHit,omitempty"`
+	Thrashes []string `json:"thrashes,omitempty"`
+	// BackOff are the times from each kill of a container to its next start.
+	BackOff *BackOff `json:"backOff,omitempty"`
+	// Findings are names that must be among the findings (docs/evidence.md).
+	Findings []string `json:"findings,omitempty"`
 	// Evicted lists workloads that the kubelet evicts, in this order.
 	Evicted []string `json:"evicted,omitempty"`
 	// OOMCgroup and TaskCgroup are the levels of the cgroup that ran out and
@@ -231,6 +219,24 @@ type Expect struct {
 	// HighestOOMScore is the workload whose /proc/PID/oom_score is the highest
 	// before the pressure, although it is not the first victim.
 	HighestOOMScore string `json:"highestOOMScore,omitempty"`
+}
+
+// Name returns how the expectations call a container: by its workload, or where
+// they tell the containers of that apart, WORKLOAD/CONTAINER.
+func (e Expect) Name(workload, container string) string {
+	for _, name := range slices.Concat(e.Killed, e.Survive) {
+		if strings.HasPrefix(name, workload+"/") {
+			return workload + "/" + container
+		}
+	}
+	return workload
+}
+
+// BackOff is the kubelet's delay before each restart of a container, in order:
+// at least that, and not much more.
+type BackOff struct {
+	Workload string     `json:"workload"`
+	Delays   []Duration `json:"delays"`
 }
 
 // Control says why a scenario must fail, and which claim must say so.

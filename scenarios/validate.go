@@ -56,6 +56,7 @@ func (s *Scenario) problems() problems {
 	s.Node.check(&p)
 	s.checkWorkloads(&p)
 	s.Until.check(&p)
+	s.checkMeanwhile(&p)
 	s.checkExpect(&p)
 	s.checkControl(&p)
 	return p
@@ -93,93 +94,12 @@ func (n Node) check(p *problems) {
 	}
 }
 
-func (s *Scenario) checkWorkloads(p *problems) {
-	if len(s.Workloads) == 0 {
-		p.addf("workloads", "missing: describe at least one pod")
-	}
-	seen := map[string]bool{}
-	presses := false
-	for i, w := range s.Workloads {
-		at := fmt.Sprintf("workloads[%d]", i)
-		if !dnsLabel.MatchString(w.Name) {
-			p.addf(at+".name", "%q: use up to 42 lower-case letters, digits and dashes", w.Name)
-		}
-		if seen[w.Name] {
-			p.addf(at+".name", "%q is there twice", w.Name)
-		}
-		seen[w.Name] = true
-		if w.Replicas < 0 || w.Replicas > 50 {
-			p.addf(at+".replicas", "%d: want 1 to 50", w.Replicas)
-		}
-		if !slices.Contains([]string{"", "Always", "OnFailure", "Never"}, w.RestartPolicy) {
-			p.addf(at+".restartPolicy", "%q: want Always, OnFailure or Never", w.RestartPolicy)
-		}
-		presses = w.check(at, p) || presses
-	}
-	if !presses && (s.Control == nil || s.Control.Sigkill == "") && len(s.Workloads) > 0 {
-		p.addf("workloads", "nobody presses: give one of them a press plan")
-	}
-}
-
-// check reports whether a container of the workload presses.
-func (w Workload) check(at string, p *problems) bool {
-	if r := w.Resources; r != nil {
-		r.Requests.check(at+".resources.requests", p)
-		r.Limits.check(at+".resources.limits", p)
-	}
-	if len(w.Containers) == 0 {
-		return w.Container.check(at, p)
-	}
-	if w.Balloon != "" || w.Press != "" || w.Beside != nil || w.OOMScoreAdj != nil || w.Requests != (Resources{}) || w.Limits != (Resources{}) {
-		p.addf(at+".containers", "either list containers or describe the only one directly, not both")
-	}
-	presses := false
-	names := map[string]bool{}
-	for i, c := range w.Containers {
-		at := fmt.Sprintf("%s.containers[%d]", at, i)
-		if !dnsLabel.MatchString(c.Name) || names[c.Name] {
-			p.addf(at+".name", "%q: give every container a name of its own", c.Name)
-		}
-		names[c.Name] = true
-		presses = c.check(at, p) || presses
-	}
-	return presses
-}
-
-func (c Container) check(at string, p *problems) bool {
-	c.Requests.check(at+".requests", p)
-	c.Limits.check(at+".limits", p)
-	if r, l := c.Requests.Memory, c.Limits.Memory; r != nil && l != nil && r.Bytes > l.Bytes {
-		p.addf(at+".requests.memory", "%s is above the limit %s", r, l)
-	}
-	if r, l := c.Requests.CPU, c.Limits.CPU; r != nil && l != nil && r.Millicores > l.Millicores {
-		p.addf(at+".requests.cpu", "%s is above the limit %s", r, l)
-	}
-	c.checkPlans(at, p)
-	if a := c.OOMScoreAdj; a != nil && (*a < -1000 || *a > 1000) {
-		p.addf(at+".oomScoreAdj", "%d: want -1000 to 1000", *a)
-	}
-	if !slices.Contains([]string{"", "small", "again"}, c.AfterRestart) {
-		p.addf(at+".afterRestart", "%q: want small or again", c.AfterRestart)
-	}
-	return c.Press != ""
-}
-
-func (r Resources) check(at string, p *problems) {
-	if r.Memory != nil && r.Memory.err != nil {
-		p.addf(at+".memory", "%v", r.Memory.err)
-	}
-	if r.CPU != nil && r.CPU.err != nil {
-		p.addf(at+".cpu", "%v", r.CPU.err)
-	}
-}
-
 func (u Until) check(p *problems) {
 	if u.Kills < 0 || u.Evictions < 0 {
 		p.addf("until", "counts start at 0")
 	}
-	if u.Kills == 0 && u.Evictions == 0 {
-		p.addf("until", "say when the pressure ends: kills: 2, or evictions: 1")
+	if u.Kills == 0 && u.Evictions == 0 && u.Within.Duration == 0 && u.Within.err == nil {
+		p.addf("until", "say when the pressure ends: kills: 2, or evictions: 1, or within: 10s")
 	}
 	if u.Within.err != nil {
 		p.addf("until.within", "%v", u.Within.err)
@@ -188,25 +108,43 @@ func (u Until) check(p *problems) {
 
 func (s *Scenario) checkExpect(p *problems) {
 	e := s.Expect
-	var names []string
+	var names, containers []string
 	for _, w := range s.Workloads {
 		names = append(names, w.Name)
+		if all := w.EachContainer(); len(all) > 1 {
+			for _, c := range all {
+				containers = append(containers, w.Name+"/"+c.Name)
+			}
+		}
 	}
 	lists := []struct {
 		field string
 		names []string
 	}{
 		{"killed", e.Killed}, {"survive", e.Survive}, {"restarted", e.Restarted},
-		{"failed", e.Failed}, {"evicted", e.Evicted},
+		{"failed", e.Failed}, {"evicted", e.Evicted}, {"completed", e.Completed}, {"jobFailed", e.JobFailed},
+		{"neverStarts", e.NeverStarts}, {"refused", e.Refused}, {"admitted", e.Admitted}, {"resizeRefused", e.ResizeRefused},
+		{"limitHit", e.LimitHit}, {"thrashes", e.Thrashes},
 	}
 	for _, list := range lists {
 		for i, name := range list.names {
 			at := fmt.Sprintf("expect.%s[%d]", list.field, i)
-			if !slices.Contains(names, name) {
+			single := (list.field == "killed" || list.field == "survive") && slices.Contains(containers, name)
+			if !slices.Contains(names, name) && !single {
 				p.addf(at, "no workload is called %q: there are %s", name, strings.Join(names, ", "))
 			}
 			if list.field == "survive" && (slices.Contains(e.Killed, name) || slices.Contains(e.Evicted, name)) {
 				p.addf(at, "%q can't both survive and be killed or evicted", name)
+			}
+		}
+	}
+	if b := e.BackOff; b != nil {
+		if !slices.Contains(names, b.Workload) {
+			p.addf("expect.backOff.workload", "no workload is called %q", b.Workload)
+		}
+		for i, d := range b.Delays {
+			if d.err != nil {
+				p.addf(fmt.Sprintf("expect.backOff.delays[%d]", i), "%v", d.err)
 			}
 		}
 	}
@@ -220,6 +158,26 @@ func (s *Scenario) checkExpect(p *problems) {
 	}
 	if e.Kills != nil && *e.Kills < 0 {
 		p.addf("expect.kills", "%d: want 0 or more", *e.Kills)
+	}
+}
+
+func (s *Scenario) checkMeanwhile(p *problems) {
+	for i, a := range s.Meanwhile {
+		at := fmt.Sprintf("meanwhile[%d]", i)
+		if a.RestartKubelet == (a.Resize != nil) {
+			p.addf(at, "want either restartKubelet or resize")
+		}
+		if a.Resize == nil {
+			continue
+		}
+		if w, ok := s.Workload(a.Resize.Workload); !ok {
+			p.addf(at+".resize.workload", "no workload is called %q", a.Resize.Workload)
+		} else if len(w.EachContainer()) != 1 {
+			p.addf(at+".resize.workload", "%q has several containers: only one can be resized", w.Name)
+		}
+		if a.Resize.Limit.err != nil {
+			p.addf(at+".resize.limit", "%v", a.Resize.Limit.err)
+		}
 	}
 }
 

@@ -35,9 +35,12 @@ type options struct {
 	plan, start, afterRestart, state string
 	limit, request                   string
 	dir, tmpfs                       string
+	below                            string
 	share                            int
 	explain, scores                  bool
 	beside                           []string
+	keepFiles                        bool
+	ignoreSIGTERM, ignoreChildren    bool
 }
 
 func main() {
@@ -61,6 +64,9 @@ func run() int {
 			return fail(err, exitError)
 		}
 		return exitDone
+	}
+	if o.below != "" {
+		return probe(o.below)
 	}
 	p, err := plan.Parse(o.plan)
 	if err != nil {
@@ -91,7 +97,7 @@ func run() int {
 	code.Drop()
 	switch err := o.inflate(p, curve, &balloon.Balloon{
 		Events: events, Code: code, Container: container,
-		Share: max(1, o.share), Threads: p.Threads, Dir: o.dir, TmpfsDir: o.tmpfs,
+		Share: max(1, o.share), Threads: p.Threads, Dir: o.dir, TmpfsDir: o.tmpfs, KeepFiles: o.keepFiles,
 	}); {
 	case errors.Is(err, balloon.ErrTerminated):
 		events.Emit("terminated", 0)
@@ -111,7 +117,7 @@ func parseFlags() (options, error) {
 	flag.BoolVar(&o.explain, "explain", false, "print the curve of the plan and exit")
 	flag.BoolVar(&o.scores, "scores", false, "print oom_score_adj and oom_score of process 1 and exit")
 	flag.StringVar(&o.start, "start", "now", "when to begin: `now`, or on signal (SIGUSR1)")
-	flag.StringVar(&o.afterRestart, "after-restart", "small", "what a restarted container does: `small` holds nothing, wait waits for SIGUSR1, again begins again")
+	flag.StringVar(&o.afterRestart, "after-restart", "small", "what a restarted container does: `small` holds nothing, wait waits for SIGUSR1, again begins again, end exits 0")
 	flag.StringVar(&o.state, "state", "", "`directory` that survives restarts of the container; without it no restart is noticed")
 	flag.StringVar(&o.limit, "limit", "", "the container's memory `limit`, if not its cgroup's")
 	flag.StringVar(&o.request, "request", os.Getenv("MEMORY_REQUEST"), "the container's memory `request`; default $MEMORY_REQUEST")
@@ -122,17 +128,23 @@ func parseFlags() (options, error) {
 		_, err := plan.Parse(text)
 		return err
 	})
+	flag.BoolVar(&o.keepFiles, "keep-files", false, "leave the files of the kinds tmpfs, file, dirty and mapped there, with what is in them")
+	flag.BoolVar(&o.ignoreSIGTERM, "ignore-sigterm", false, "be as deaf as a process 1 without a handler")
+	flag.BoolVar(&o.ignoreChildren, "ignore-children", false, "exit 0 although a child was killed")
+	flag.StringVar(&o.below, "below", "", "hold nothing: exit 0 if the cgroup uses less than `size`, else 1, as a probe")
 	flag.IntVar(&o.share, "share", 0, "hold only an `N`-th of every size: given to the children of a plan that asks for children")
 	flag.Parse()
 	var errs []error
-	if flag.NArg() > 0 || o.plan == "" && !o.scores {
+	if flag.NArg() > 0 || o.plan == "" && !o.scores && o.below == "" {
 		errs = append(errs, errors.New("want -plan 'PLAN' and no other arguments; -help lists the flags"))
 	}
 	if o.start != "now" && o.start != "signal" {
 		errs = append(errs, errors.New("-start is now or signal"))
 	}
-	if o.afterRestart != "small" && o.afterRestart != "wait" && o.afterRestart != "again" {
-		errs = append(errs, errors.New("-after-restart is small, wait or again"))
+	switch o.afterRestart {
+	case "small", "wait", "again", "end":
+	default:
+		errs = append(errs, errors.New("-after-restart is small, wait, again or end"))
 	}
 	if o.share < 0 {
 		errs = append(errs, errors.New("-share cannot be negative"))
@@ -173,13 +185,14 @@ func parseLimit(name, s string) (mem.Limit, error) {
 func (o options) inflate(p plan.Plan, curve plan.Curve, b *balloon.Balloon) error {
 	commands := make(chan balloon.Command, 16)
 	b.Commands = commands
-	balloon.Signals(commands)
+	balloon.Signals(commands, o.ignoreSIGTERM)
 	go balloon.ReadLines(os.Stdin, commands, b.Events)
 
-	now, small, err := o.restarted(b.Events)
-	if err != nil {
+	now, again, err := o.restarted(b.Events)
+	if err != nil || again && o.afterRestart == "end" {
 		return err
 	}
+	small := again && o.afterRestart == "small"
 	if len(o.beside) > 0 && !small && o.share == 0 {
 		runtime.LockOSThread() // they end with the thread that started them
 		if err := balloon.Beside(o.beside, b.Events); err != nil {
@@ -192,7 +205,7 @@ func (o options) inflate(p plan.Plan, curve plan.Curve, b *balloon.Balloon) erro
 		return balloon.StaySmall(commands)
 	case p.Children > 0 && o.share == 0:
 		runtime.LockOSThread() // children die with the thread that started them
-		family := &balloon.Family{Events: b.Events, Commands: commands, Children: p.Children}
+		family := &balloon.Family{Events: b.Events, Commands: commands, Children: p.Children, IgnoreDeaths: o.ignoreChildren}
 		return family.Run(now)
 	}
 	curve = curve.Share(b.Share)
@@ -204,9 +217,8 @@ func (o options) inflate(p plan.Plan, curve plan.Curve, b *balloon.Balloon) erro
 	return b.Run(curve)
 }
 
-// restarted notices a restart of the container, and says whether to begin now
-// and whether to stay small.
-func (o options) restarted(events *balloon.Events) (now, small bool, err error) {
+// restarted notices a restart of the container, and says whether to begin now.
+func (o options) restarted(events *balloon.Events) (now, again bool, err error) {
 	now = o.start == "now"
 	if o.state == "" {
 		return now, false, nil
@@ -216,7 +228,7 @@ func (o options) restarted(events *balloon.Events) (now, small bool, err error) 
 		return now, false, err
 	}
 	events.Restarted(restarts)
-	return now && o.afterRestart == "again", o.afterRestart == "small", nil
+	return now && o.afterRestart == "again", true, nil
 }
 
 // fail tells people why, and returns the exit code.

@@ -385,3 +385,73 @@ func exactSamples(t *testing.T, samples int) (exact int) {
 	s.exitCode()
 	return exact
 }
+
+func TestIgnoredChildrenAndSIGTERM(t *testing.T) {
+	for _, tt := range []struct {
+		flag string
+		code int
+	}{{"-ignore-children=true", exitDone}, {"-ignore-children=false", exitError}} {
+		s := start(t, "", "-plan", "children 2, fill 4Mi, hold 500ms", tt.flag)
+		victim := s.await("holding").PID
+		if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if code := s.exitCode(); code != tt.code {
+			t.Errorf("%s: exit code %d, want %d: %s", tt.flag, code, tt.code, s.stderr.String())
+		}
+	}
+	s := start(t, "", "-plan", "fill 1Mi, hold 500ms", "-ignore-sigterm")
+	s.await("holding")
+	s.signal(syscall.SIGTERM)
+	s.await("done")
+	if code := s.exitCode(); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestEndAfterRestart(t *testing.T) {
+	state := t.TempDir()
+	args := []string{"-plan", "fill 1Mi, hold", "-state", state, "-after-restart", "end"}
+	first := start(t, "", args...)
+	first.await("holding")
+	first.signal(syscall.SIGKILL)
+	first.exitCode()
+	second := start(t, "", args...)
+	second.await("restarted")
+	second.await("done")
+	if code := second.exitCode(); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestKeptFilesOutliveTheStressor(t *testing.T) {
+	for keep, want := range map[string]int64{"-keep-files=true": 3 << 20, "-keep-files=false": -1} {
+		dir, err := os.MkdirTemp("/dev/shm", "oomlab-test-")
+		if err != nil {
+			t.Skipf("needs a tmpfs: %v", err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		for range 2 { // what is there already is used
+			s := start(t, "", "-plan", "tmpfs fill 3Mi, hold", "-tmpfs", dir, keep)
+			s.await("holding")
+			s.signal(syscall.SIGKILL)
+			s.exitCode()
+		}
+		size := int64(-1)
+		if info, err := os.Stat(filepath.Join(dir, "oomlab-balloon-tmpfs")); err == nil {
+			size = info.Size()
+		}
+		if size != want {
+			t.Errorf("%s: the file has %d bytes, want %d", keep, size, want)
+		}
+	}
+}
+
+func TestProbe(t *testing.T) {
+	for size, want := range map[string]int{"1000Gi": exitDone, "1": exitError, "much": exitUsage} {
+		s := start(t, "", "-below", size)
+		if code := s.exitCode(); code != want && !strings.Contains(s.stderr.String(), "no memory cgroup") {
+			t.Errorf("-below %s: exit code %d, want %d: %s", size, code, want, s.stderr.String())
+		}
+	}
+}

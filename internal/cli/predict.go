@@ -35,6 +35,9 @@ func newPredict() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if o.cgroup == 0 {
+				o.cgroup = s.Needs.Cgroup
+			}
 			options, err := o.forecast()
 			if err != nil {
 				return err
@@ -56,7 +59,7 @@ func newPredict() *cobra.Command {
 	f.StringVar(&o.kernel, "kernel", "", "`version` of the kernel that kills; this machine's by default")
 	f.StringVar(&o.kubelet, "kubelet", nodeimage.DefaultKubernetes, "`version` of the kubelet, v1.27 to v1.37")
 	f.StringVar(&o.hostMemory, "host-memory", "", "`memory` of the host, such as 64Gi, for oom_score; this machine's by default")
-	f.IntVar(&o.cgroup, "cgroup", 0, "`version` of the cgroups, 1 or 2; this machine's by default")
+	f.IntVar(&o.cgroup, "cgroup", 0, "`version` of the cgroups, 1 or 2; what the scenario needs or this machine has by default")
 	f.IntVar(&o.cpus, "cpus", 0, "`number` of CPUs of the host, for the error of the kernel's counters; this machine's by default")
 	f.IntVar(&o.lowestAdj, "lowest-adj", oom.OOMScoreAdjMin, "lowest oom_score_adj that the host accepts, `-1000` to 1000")
 	outputFlag(c, &o.output)

@@ -33,7 +33,8 @@ type Member struct {
 	Parent  int    // the parent's pid
 	Started uint64 // clock ticks since boot
 	// Main says that it is the first of its pid namespace, or where it shares
-	// ours, that its parent is not in its cgroup: with it the container ends.
+	// ours, of its cgroup, which its parent is not in: with it the container
+	// ends.
 	Main  bool
 	Alive bool // it was there in the latest round
 }
@@ -159,10 +160,25 @@ func (c *Census) meet(pid int, cgroup string) Member {
 		m.Main = ids[len(ids)-1] == 1
 	} else {
 		parent, err := c.hierarchy.Of(m.Parent)
-		m.Main = err != nil || parent != cgroup
+		m.Main = (err != nil || parent != cgroup) && !c.inhabited(cgroup)
 	}
 	return m
 }
+
+// inhabited reports whether somebody alive is known in a cgroup.
+func (c *Census) inhabited(cgroup string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if m.Alive && m.Cgroup == cgroup {
+			return true
+		}
+	}
+	return false
+}
+
+// clockTick is the unit of starttime in /proc/PID/stat (USER_HZ).
+const clockTick = time.Second / 100
 
 // Processes returns what the census knows, dead or alive, by pid.
 func (c *Census) Processes() map[int]reconcile.Process {
@@ -170,7 +186,7 @@ func (c *Census) Processes() map[int]reconcile.Process {
 	defer c.mu.Unlock()
 	known := make(map[int]reconcile.Process, len(c.members))
 	for pid, m := range c.members {
-		known[pid] = reconcile.Process{Cgroup: m.Cgroup, Main: m.Main}
+		known[pid] = reconcile.Process{Cgroup: m.Cgroup, Main: m.Main, Started: time.Duration(m.Started) * clockTick}
 	}
 	return known
 }
@@ -179,16 +195,19 @@ func (c *Census) Processes() map[int]reconcile.Process {
 // briefly to be counted is looked up while it is dying.
 func (c *Census) Find(pid int) (Member, bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if m, ok := c.members[pid]; ok {
-		return m, true
+	known, ok := c.members[pid]
+	c.mu.Unlock()
+	if ok {
+		return known, true
 	}
 	cgroup, err := c.hierarchy.Of(pid)
 	if err != nil || !reconcile.Within(cgroup, c.root) {
 		return Member{}, false
 	}
 	m := c.meet(pid, cgroup)
+	c.mu.Lock()
 	c.members[pid] = m
+	c.mu.Unlock()
 	return m, true
 }
 

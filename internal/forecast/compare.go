@@ -14,15 +14,15 @@ import (
 func (f *Forecast) compare(s *scenarios.Scenario) {
 	steps := f.steps()
 	complain := f.contradict
-	if f.doubtful(steps) {
+	if f.doubtful(s.Expect, steps) {
 		complain = f.doubt
 	}
 	e := s.Expect
-	if killed := f.firstVictims(steps); len(e.Killed) > 0 && !slices.Equal(killed, e.Killed) {
+	if killed := f.firstVictims(e, steps); len(e.Killed) > 0 && !slices.Equal(killed, e.Killed) {
 		complain("killed: the scenario expects %s, the model says %s", list(e.Killed), list(killed))
 	}
 	for _, name := range e.Survive {
-		if slices.Contains(f.firstVictims(steps), name) {
+		if slices.Contains(f.firstVictims(e, steps), name) {
 			complain("survive: %s is to live, and the model has it killed", name)
 		}
 		if f.Kubelet != nil && slices.Contains(f.Kubelet.Evicted, name) {
@@ -54,24 +54,26 @@ func (f *Forecast) steps() []oom.Step {
 	return slices.DeleteFunc(slices.Clone(f.Kernel.Steps), func(s oom.Step) bool { return s.Victim == 0 })
 }
 
-func (f *Forecast) doubtful(steps []oom.Step) bool {
+func (f *Forecast) doubtful(e scenarios.Expect, steps []oom.Step) bool {
 	if f.Kubelet != nil {
 		if kubelet, kernel := f.Kubelet.First(); !kubelet && !kernel && f.Kubelet.MetAfterSeconds >= 0 {
 			return true
 		}
 	}
 	return slices.ContainsFunc(steps, func(s oom.Step) bool {
-		return slices.ContainsFunc(s.Rivals, func(pid int) bool { return f.workload(pid) != f.workload(s.Victim) })
+		return slices.ContainsFunc(s.Rivals, func(pid int) bool {
+			return f.called(e, pid) != f.called(e, s.Victim)
+		})
 	})
 }
 
 // firstVictims are the workloads in the order of their first kill. A restarted
 // process has a new pid, which no owner is known of, and so counts no more.
-func (f *Forecast) firstVictims(steps []oom.Step) []string {
+func (f *Forecast) firstVictims(e scenarios.Expect, steps []oom.Step) []string {
 	var names []string
 	for _, step := range steps {
 		for _, pid := range step.Kills {
-			if name := f.workload(pid); name != "" && !slices.Contains(names, name) {
+			if name := f.called(e, pid); name != "" && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
@@ -131,6 +133,11 @@ func (f *Forecast) contradict(format string, args ...any) {
 
 func (f *Forecast) doubt(format string, args ...any) {
 	f.Doubts = append(f.Doubts, fmt.Sprintf(format, args...))
+}
+
+// called is how the expectations call a process.
+func (f *Forecast) called(e scenarios.Expect, pid int) string {
+	return e.Name(f.Owners[pid].Workload, f.Owners[pid].Container)
 }
 
 func (f *Forecast) workload(pid int) string { return f.Owners[pid].Workload }

@@ -27,6 +27,10 @@ type Eviction struct {
 // is surely faster than the kernel only with a lead of more than that.
 const evictionPeriod = 10 * time.Second
 
+// evictionAtLeast is what a kubelet needs to read statistics, to choose a pod and
+// to end it, even if it happens to look at the right moment.
+const evictionAtLeast = 500 * time.Millisecond
+
 // First tells who acts first. Neither is sure where both come within one period
 // of the kubelet.
 func (e *Eviction) First() (kubelet, kernel bool) {
@@ -37,7 +41,7 @@ func (e *Eviction) First() (kubelet, kernel bool) {
 		return true, false
 	}
 	lead := e.FullAfterSeconds - e.MetAfterSeconds
-	return lead > evictionPeriod.Seconds(), lead < 0
+	return lead > evictionPeriod.Seconds(), lead < evictionAtLeast.Seconds()
 }
 
 // evictionStep is the resolution of the plans' time.
@@ -109,7 +113,7 @@ func (n *node) at(t time.Duration) *node {
 	grown.snapshot.Cgroups = slices.Clone(n.snapshot.Cgroups)
 	for _, g := range n.growers {
 		l := levelsAt(g.press, t).minus(levelsAt(g.balloon, g.balloon.Duration()))
-		grown.charge(g.pod, l.charged(), l.mapped+l.cache)
+		grown.charge(g.cgroup, l.charged(), l.mapped+l.cache)
 	}
 	return &grown
 }

@@ -3,6 +3,7 @@ package forecast
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oomlab/oomlab/internal/mem"
@@ -53,8 +54,8 @@ type pod struct {
 // grower is a container that presses.
 type grower struct {
 	pid     int
-	sharers []int  // the other children of a plan that asks for several
-	pod     string // its cgroup
+	sharers []int // the other children of a plan that asks for several
+	cgroup  string
 	balloon plan.Curve
 	press   plan.Curve
 }
@@ -91,6 +92,9 @@ func newNode(s *scenarios.Scenario, o Options) (*node, error) {
 	n.charge("/node", held, 0)
 	var errs []error
 	for _, w := range s.Workloads {
+		if w.After != "" {
+			continue // it is made when the pressure is already there
+		}
 		for _, name := range w.PodNames() {
 			errs = append(errs, n.addPod(w, name))
 		}
@@ -109,39 +113,61 @@ func (n *node) addPod(w scenarios.Workload, name string) error {
 	n.addCgroup(dir, n.config.PodLimits(spec).Max, false)
 	n.charge(dir, pauseHeld, 0)
 	n.pods = append(n.pods, pod{Pod: spec, workload: w.Name, cgroup: dir})
-	for i, c := range w.EachContainer() {
+	for _, c := range w.Settled() {
+		if slices.Contains(n.scenario.Expect.NeverStarts, w.Name) {
+			break
+		}
+		i := slices.IndexFunc(spec.Containers, func(s qos.Container) bool { return s.Name == c.Name })
 		limits := n.config.ContainerLimits(spec, spec.Containers[i])
 		cgroup := n.config.Container(class, name, c.Name)
 		n.addCgroup(cgroup, limits.Max, limits.OOMGroup && n.config.CgroupVersion == 2)
-		adj := max(w.ScoreOf(n.config, spec, spec.Containers[i]), n.options.LowestAdj)
-		owner := record.Owner{Workload: w.Name, Pod: name, Container: c.Name, Level: qos.LevelContainer}
-		if err := n.addContainer(c, owner, cgroup, dir, adj); err != nil {
-			return fmt.Errorf("container %s: %w", owner, err)
+		p := processes{
+			adj: max(w.ScoreOf(n.config, spec, spec.Containers[i]), n.options.LowestAdj), cgroup: cgroup,
+			owner: record.Owner{Workload: w.Name, Pod: name, Container: c.Name, Level: qos.LevelContainer},
+		}
+		err := n.addProcesses(p, c)
+		if c.Exec != "" {
+			err = errors.Join(err, n.addProcesses(p, c.Executed()))
+		}
+		if err != nil {
+			return fmt.Errorf("container %s: %w", p.owner, err)
 		}
 	}
 	return nil
 }
 
-// addContainer adds the processes of a stressor: one, or one and its children.
-func (n *node) addContainer(c scenarios.Container, owner record.Owner, cgroup, pod string, adj int) error {
+// processes is what the processes of a container have in common.
+type processes struct {
+	owner  record.Owner
+	cgroup string
+	adj    int
+}
+
+// addProcesses adds a stressor that follows the container's plans: one process,
+// or one and its children, and those beside it.
+func (n *node) addProcesses(p processes, c scenarios.Container) error {
 	balloon, press, err := c.Plans()
 	if err != nil {
 		return err
 	}
-	processes, threads := max(1, balloon.Children, press.Children), max(balloon.Threads, press.Threads)
-	g := grower{pid: firstPID + len(n.snapshot.Tasks), pod: pod}
+	children, threads := max(balloon.Children, press.Children), max(balloon.Threads, press.Threads)
+	if children > 0 {
+		n.addProcess(p, levels{}, 0) // their parent holds nothing
+	}
+	count := max(1, children)
+	g := grower{pid: firstPID + len(n.snapshot.Tasks), cgroup: p.cgroup}
 	if g.balloon, g.press, err = c.Curves(); err != nil {
 		return err
 	}
 	held := levelsAt(g.balloon, min(g.balloon.Duration(), settled))
 	if c.Press != "" {
-		for i := 1; i < processes; i++ {
+		for i := 1; i < count; i++ {
 			g.sharers = append(g.sharers, g.pid+i)
 		}
 		n.growers = append(n.growers, g)
 	}
-	for range processes {
-		n.addProcess(held.dividedBy(processes), threads, owner, cgroup, adj)
+	for range count {
+		n.addProcess(p, held.dividedBy(count), threads)
 	}
 	for _, text := range c.Beside {
 		parsed, err := plan.Parse(text)
@@ -152,16 +178,16 @@ func (n *node) addContainer(c scenarios.Container, owner record.Owner, cgroup, p
 		if err != nil {
 			return err
 		}
-		n.addProcess(levelsAt(curve, min(curve.Duration(), settled)), parsed.Threads, owner, cgroup, adj)
+		n.addProcess(p, levelsAt(curve, min(curve.Duration(), settled)), parsed.Threads)
 	}
 	return nil
 }
 
-// addProcess adds one process of a stressor that holds that much.
-func (n *node) addProcess(held levels, threads int, owner record.Owner, cgroup string, adj int) {
+// addProcess adds one process that holds that much beside itself.
+func (n *node) addProcess(p processes, held levels, threads int) {
 	page := n.options.Kernel.PageSize
 	task := oom.Task{
-		PID: firstPID + len(n.snapshot.Tasks), Name: owner.String(), Cgroup: cgroup, OOMScoreAdj: adj,
+		PID: firstPID + len(n.snapshot.Tasks), Name: p.owner.String(), Cgroup: p.cgroup, OOMScoreAdj: p.adj,
 		Threads: ownThreads + threads, Order: len(n.snapshot.Tasks),
 		Anon:  (ownAnon + held.anon).Pages(page),
 		File:  (ownFile + held.mapped).Pages(page),
@@ -169,8 +195,8 @@ func (n *node) addProcess(held levels, threads int, owner record.Owner, cgroup s
 	}
 	task.PageTables = pageTables(held.anon+held.mapped+held.shmem, page)
 	n.snapshot.Tasks = append(n.snapshot.Tasks, task)
-	n.owners[task.PID] = owner
-	n.charge(cgroup, ownAnon+task.PageTables+held.charged(), held.mapped+held.cache)
+	n.owners[task.PID] = p.owner
+	n.charge(p.cgroup, ownAnon+task.PageTables+held.charged(), held.mapped+held.cache)
 }
 
 const (

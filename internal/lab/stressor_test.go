@@ -18,19 +18,25 @@ func TestStressorArgs(t *testing.T) {
 		state     string
 		want      []string
 	}{
-		"idle":      {want: []string{"-plan=hold"}},
-		"balloon":   {scenarios.Container{Balloon: "children 2, fill 5Mi"}, "", []string{"-plan=children 2, fill 5Mi, hold"}},
-		"hot":       {scenarios.Container{Balloon: "fill 5Mi, touch 2Mi at 1Mi/s"}, "", []string{"-plan=fill 5Mi, touch 2Mi at 1Mi/s"}},
-		"press":     {scenarios.Container{Press: "threads 2, ramp 9Mi at 1Mi/s"}, "", []string{"-plan=threads 2, await, ramp 9Mi at 1Mi/s, hold"}},
-		"both":      {scenarios.Container{Balloon: "fill 5Mi", Press: "ramp 9Mi at 1Mi/s, hold"}, "", []string{"-plan=fill 5Mi, await, ramp 9Mi at 1Mi/s, hold"}},
-		"request":   {scenarios.Container{Balloon: "fill 50% of request", Requests: request}, "", []string{"-plan=fill 50% of request, hold", "-request=100Mi"}},
-		"limit":     {scenarios.Container{Limits: request}, "", []string{"-plan=hold", "-request=100Mi"}},
-		"restarts":  {scenarios.Container{AfterRestart: "again"}, "/state", []string{"-plan=hold", "-state=/state", "-after-restart=again"}},
-		"stays":     {scenarios.Container{}, "/state", []string{"-plan=hold", "-state=/state", "-after-restart=small"}},
-		"no plan":   {scenarios.Container{Balloon: "fil 5Mi"}, "", []string{"-plan=fil 5Mi"}},
+		"idle":     {want: []string{"-plan=hold"}},
+		"balloon":  {scenarios.Container{Balloon: "children 2, fill 5Mi"}, "", []string{"-plan=children 2, fill 5Mi, hold"}},
+		"hot":      {scenarios.Container{Balloon: "fill 5Mi, touch 2Mi at 1Mi/s"}, "", []string{"-plan=fill 5Mi, touch 2Mi at 1Mi/s"}},
+		"press":    {scenarios.Container{Press: "threads 2, ramp 9Mi at 1Mi/s"}, "", []string{"-plan=threads 2, await, ramp 9Mi at 1Mi/s, hold"}},
+		"both":     {scenarios.Container{Balloon: "fill 5Mi", Press: "ramp 9Mi at 1Mi/s, hold"}, "", []string{"-plan=fill 5Mi, await, ramp 9Mi at 1Mi/s, hold"}},
+		"request":  {scenarios.Container{Balloon: "fill 50% of request", Requests: request}, "", []string{"-plan=fill 50% of request, hold", "-request=100Mi"}},
+		"limit":    {scenarios.Container{Limits: request}, "", []string{"-plan=hold", "-request=100Mi"}},
+		"restarts": {scenarios.Container{AfterRestart: "again"}, "/state", []string{"-plan=hold", "-state=/state", "-after-restart=again"}},
+		"stays":    {scenarios.Container{}, "/state", []string{"-plan=hold", "-state=/state", "-after-restart=small"}},
+		"no plan":  {scenarios.Container{Balloon: "fil 5Mi"}, "", []string{"-plan=fil 5Mi"}},
+		"ends":     {scenarios.Container{Press: "ramp 9Mi at 1Mi/s", Ends: true}, "", []string{"-plan=await, ramp 9Mi at 1Mi/s"}},
+		"executed": {scenarios.Container{Balloon: "fill 5Mi", Exec: "fill 9Mi"}.Executed(), "", []string{"-plan=await, fill 9Mi, hold"}},
+		"misbehaves": {
+			scenarios.Container{KeepFiles: true, IgnoreSIGTERM: true, IgnoreChildren: true}, "",
+			[]string{"-plan=hold", "-keep-files", "-ignore-sigterm", "-ignore-children"},
+		},
 		"endlessly": {scenarios.Container{Balloon: "saw 1Mi..2Mi every 1s"}, "", []string{"-plan=saw 1Mi..2Mi every 1s"}},
 	} {
-		if diff := cmp.Diff(tt.want, lab.StressorArgs(tt.container, tt.state)); diff != "" {
+		if diff := cmp.Diff(tt.want, lab.StressorArgs(tt.container, lab.Dirs{State: tt.state})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}

@@ -57,6 +57,8 @@ type Process struct {
 	Cgroup string
 	// Main says that it is the first process of its container.
 	Main bool
+	// Started is when it was, on CLOCK_BOOTTIME, to 10 ms.
+	Started time.Duration
 }
 
 // Witnesses is what was seen from before the pressure to the end.
@@ -138,6 +140,7 @@ func Reconcile(w Witnesses) Result {
 	w.addMarks(&r)
 	number(r.Kills)
 	w.addRuntime(&r, w.addCounts(&r))
+	w.addRestarts(&r)
 	r.find(needless(r.Kills)...)
 	if w.Withheld > 0 {
 		r.find(record.Finding{Name: "reports-suppressed", Text: fmt.Sprintf(

@@ -64,7 +64,7 @@ func restarted(name, reason string, exitCode int) record.Container {
 func agreed() Witnesses {
 	w := Witnesses{
 		Node: node, Marks: []Mark{{PID: 10, Uptime: time.Second}}, Counted: map[string]int{"/node/pods/a/one": 1},
-		Processes: map[int]Process{10: {"/node/pods/a/one", true}, 20: {"/node/pods/a/two", true}},
+		Processes: map[int]Process{10: {Cgroup: "/node/pods/a/one", Main: true}, 20: {Cgroup: "/node/pods/a/two", Main: true}},
 		Before:    pod(runs("one"), runs("two")),
 		After:     pod(restarted("one", "OOMKilled", 137), runs("two")),
 	}
@@ -76,7 +76,7 @@ func agreed() Witnesses {
 // up for it, so that everybody noticed.
 func childKilled() Witnesses {
 	w := agreed()
-	w.Processes[10] = Process{"/node/pods/a/one", false}
+	w.Processes[10] = Process{Cgroup: "/node/pods/a/one"}
 	w.Logged[0].Main = false
 	w.After = pod(restarted("one", "OOMKilled", 1), runs("two"))
 	return w
@@ -156,8 +156,8 @@ func TestDroppingAnObserver(t *testing.T) {
 
 func TestKillKnownByTraceAlone(t *testing.T) {
 	w := agreed()
-	w.Processes[20] = Process{"/node/pods/a/two", true}
-	w.Processes[30] = Process{"/node/pods/a/two", false}
+	w.Processes[20] = Process{Cgroup: "/node/pods/a/two", Main: true}
+	w.Processes[30] = Process{Cgroup: "/node/pods/a/two"}
 	w.Marks = []Mark{
 		{PID: 99, Uptime: time.Second / 8}, {PID: 20, Uptime: time.Second / 4}, w.Marks[0], {PID: 30, Uptime: 2 * time.Second},
 	}
@@ -228,7 +228,7 @@ func TestBareLineIsAttributed(t *testing.T) {
 func TestGroupKill(t *testing.T) {
 	w := agreed()
 	w.Logged = nil
-	w.Processes[11] = Process{"/node/pods/a/one", false}
+	w.Processes[11] = Process{Cgroup: "/node/pods/a/one"}
 	l := line(time.Second, 10, "/node/pods/a/one")
 	w.log(l)
 	back := boot.Add(2 * time.Second)
@@ -297,7 +297,7 @@ func TestNeedless(t *testing.T) {
 // One kill is known and another one only counted: still nobody else did it.
 func TestKnownAndCountedKillsAddUp(t *testing.T) {
 	w := agreed()
-	w.Processes[10] = Process{"/node/pods/a/one", false}
+	w.Processes[10] = Process{Cgroup: "/node/pods/a/one"}
 	w.Logged[0].Main = false
 	w.Counted["/node/pods/a/one"] = 2
 	w.After = pod(restarted("one", "Error", 137))
@@ -308,6 +308,10 @@ func TestKnownAndCountedKillsAddUp(t *testing.T) {
 	w.After[0].Containers[0].RestartCount = 3
 	if r := Reconcile(w); len(r.Findings) != 2 || r.Findings[1].Name != "restart-without-kill" {
 		t.Errorf("one restart more: findings %v", r.Findings)
+	}
+	w.After[0].Terminated = "The node was low on resource: memory."
+	if r := Reconcile(w); len(r.Findings) != 1 {
+		t.Errorf("one restart more of an evicted pod: findings %v", r.Findings)
 	}
 }
 
@@ -330,6 +334,26 @@ func TestLineOfAnotherProcessThanTheReports(t *testing.T) {
 	l = line(time.Second, 10, "")
 	if k, _ := Attribute(node, l, Process{Cgroup: "/node/pods/a/two"}); k.TaskCgroup != "/node/pods/a/two" {
 		t.Errorf("a report that is cut hides what the census knows: %+v", k)
+	}
+}
+
+// The next first process of the same container is the restart; those before the
+// kill, of others, and further ones are not.
+func TestRestartedAfter(t *testing.T) {
+	w := agreed()
+	at := func(s int) time.Duration { return time.Duration(s) * time.Second }
+	w.Processes[10] = Process{Cgroup: "/node/pods/a/one", Main: true, Started: at(0)}
+	w.Processes[11] = Process{Cgroup: "/node/pods/a/two", Main: true, Started: at(2)}
+	w.Processes[12] = Process{Cgroup: "/node/pods/a/one", Started: at(3)}
+	w.Processes[13] = Process{Cgroup: "/node/pods/a/one", Main: true, Started: at(11)}
+	w.Processes[14] = Process{Cgroup: "/node/pods/a/one", Main: true, Started: at(31)}
+	got := Reconcile(w).Kills[0].RestartedAfterSeconds
+	if got == nil || *got != 10 {
+		t.Errorf("restarted after %v, want 10 s", got)
+	}
+	w.Logged[0].Main = false
+	if got := Reconcile(w).Kills[0].RestartedAfterSeconds; got != nil {
+		t.Errorf("a killed child restarts nothing: %v", *got)
 	}
 }
 

@@ -60,7 +60,9 @@ func (w Witnesses) addContainer(r *Result, pod record.Pod, c record.Container, o
 			}
 		}
 	}
-	if reasons := len(decisions) + onlyCounted; restarts > reasons {
+	// Of an evicted pod the kubelet may have lost sight: ContainerStatusUnknown
+	// counts as a restart.
+	if reasons := len(decisions) + onlyCounted; restarts > reasons && !pod.Evicted() {
 		say("restart-without-kill", "was restarted %d times, and the kernel decided %d times to kill there", restarts, reasons)
 	}
 }
@@ -80,4 +82,24 @@ func (w Witnesses) sinceBefore(pod record.Pod, c record.Container) (ended *recor
 		return nil, restarts
 	}
 	return c.Ended, restarts
+}
+
+// addRestarts notes how long it took until a container whose first process was
+// killed had another one.
+func (w Witnesses) addRestarts(r *Result) {
+	for i := range r.Kills {
+		k := &r.Kills[i]
+		if !k.Main {
+			continue
+		}
+		for _, p := range w.Processes {
+			after := w.Boot.Add(p.Started).Sub(k.Time).Seconds()
+			if !p.Main || after <= 0 || w.Owner(p.Cgroup) != k.Owner {
+				continue
+			}
+			if k.RestartedAfterSeconds == nil || after < *k.RestartedAfterSeconds {
+				k.RestartedAfterSeconds = &after
+			}
+		}
+	}
 }

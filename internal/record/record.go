@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/oomlab/oomlab/internal/mem"
@@ -55,6 +56,10 @@ type Record struct {
 	// Before and After are the pods before the pressure and at the end.
 	Before []Pod `json:"podsBefore"`
 	After  []Pod `json:"podsAfter"`
+	// Jobs are those of the scenario at the end.
+	Jobs []Job `json:"jobs,omitempty"`
+	// Reclaim is what pods that were short of memory had to give up meanwhile.
+	Reclaim []Reclaim `json:"reclaim,omitempty"`
 	// DaemonsBefore and DaemonsAfter are what must live through it all.
 	DaemonsBefore Daemons  `json:"daemonsBefore"`
 	DaemonsAfter  Daemons  `json:"daemonsAfter"`
@@ -144,6 +149,15 @@ func (o Owner) String() string {
 	return "the " + string(o.Level) + " cgroup"
 }
 
+// Reclaim counts what the pressure did to a pod without a kill.
+type Reclaim struct {
+	Owner Owner `json:"owner"`
+	// LimitHits is how often a limit was reached and the kernel reclaimed.
+	LimitHits int64 `json:"limitHits"`
+	// RefaultedPages are pages of files that were read again after that.
+	RefaultedPages int64 `json:"refaultedPages"`
+}
+
 // Limit is what bounds a memory cgroup and protects it, by formula and as
 // found: two facts. Absent is the kernel's default.
 type Limit struct {
@@ -205,6 +219,9 @@ type Kill struct {
 	// Needless says that the memory of the victim before had not been given
 	// back yet: without this kill, that would have been enough.
 	Needless bool `json:"needless,omitempty"`
+	// RestartedAfterSeconds is the time until the container had a first process
+	// again; nil if that was not seen, or if another process was killed.
+	RestartedAfterSeconds *float64 `json:"restartedAfterSeconds,omitempty"`
 	// Sources are the witnesses: kmsg, trace, cgroup, runtime (reconcile).
 	Sources []string `json:"sources"`
 	// Report is the kernel's own, with its table.
@@ -246,23 +263,50 @@ type Pod struct {
 	Message  string `json:"message,omitempty"`
 	// Terminated is the message of the condition DisruptionTarget whose reason
 	// is TerminationByKubelet: the kubelet's word that it ended the pod.
-	Terminated string      `json:"terminationByKubelet,omitempty"`
+	Terminated string `json:"terminationByKubelet,omitempty"`
+	// Resize is what the pod's conditions say of an in-place resize that has not
+	// been carried out.
+	Resize     string      `json:"resize,omitempty"`
 	Containers []Container `json:"containers"`
 }
 
 // Evicted reports whether the kubelet evicted the pod. Reason Evicted comes with
 // phase Failed, and is missing where each container answered SIGTERM with exit
 // code 0: then the pod ends as Succeeded (kubernetes/kubernetes#120182).
-func (p Pod) Evicted() bool { return p.Reason == "Evicted" || p.Terminated != "" }
+func (p Pod) Evicted() bool { return !p.Refused() && (p.Reason == "Evicted" || p.Terminated != "") }
+
+// Refused reports whether the kubelet did not admit the pod for a condition of
+// its node, for which it gives the reason Evicted, too (evictionManager.Admit,
+// pkg/kubelet/eviction). Newer ones write "Pod was rejected: " before it.
+func (p Pod) Refused() bool {
+	return p.Reason == "Evicted" && strings.Contains(p.Message, "The node had condition")
+}
+
+// Job is a Job as its controller tells.
+type Job struct {
+	Workload   string `json:"workload"`
+	FailedPods int    `json:"failedPods"`
+	Failed     bool   `json:"failed"`
+	Reason     string `json:"reason,omitempty"`
+}
 
 // Container is the state of a container.
 type Container struct {
 	Name         string       `json:"name"`
 	ID           string       `json:"id"`
+	Init         bool         `json:"init,omitempty"` // it ends before the others begin
 	RestartCount int          `json:"restartCount"`
 	Running      bool         `json:"running"`
 	Since        *time.Time   `json:"runningSince,omitempty"` // where the runtime tells
+	Waiting      string       `json:"waiting,omitempty"`      // for what, if it does: ContainerCreating, CrashLoopBackOff
 	Ended        *Termination `json:"ended,omitempty"`        // the last time it ended
+	Previous     *Termination `json:"previous,omitempty"`     // the time before, if it has not been started again since
+}
+
+// Done reports whether the container has done its work: it was to end before
+// the others begin, and has.
+func (c Container) Done() bool {
+	return c.Init && !c.Running && c.Ended != nil && c.Ended.ExitCode == 0
 }
 
 // Termination says how a container ended. Its times have a resolution of one

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oomlab/oomlab/internal/record"
@@ -21,6 +22,9 @@ const controlWait = 10 * time.Second
 // observe waits until the runtime has answered to every kill, and reads the
 // scores of what was restarted once more.
 func (r *runner) observe(ctx context.Context) error {
+	if err := r.readReclaim(+1); err != nil {
+		return err
+	}
 	patience := restartWait
 	if r.scenario.Control != nil {
 		patience = controlWait
@@ -33,6 +37,11 @@ func (r *runner) observe(ctx context.Context) error {
 			return false, err
 		}
 		r.record.After = pods
+		if node, ok := r.node.(KubeletNode); ok {
+			if r.record.Jobs, err = node.Jobs(ctx); err != nil {
+				return false, err
+			}
+		}
 		return r.answered(pods, r.recorder.Seen()), nil
 	})
 	if err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
@@ -70,7 +79,27 @@ func (r *runner) answered(pods []record.Pod, kills []record.Kill) bool {
 			return false
 		}
 	}
+	for _, name := range expect.JobFailed {
+		if !slices.ContainsFunc(r.record.Jobs, func(j record.Job) bool { return j.Workload == name && j.Failed }) {
+			return false
+		}
+	}
+	for _, name := range expect.Admitted {
+		if !slices.ContainsFunc(pods, func(p record.Pod) bool { return p.Workload == name && p.Phase == "Running" }) {
+			return false
+		}
+	}
+	for _, name := range slices.Concat(expect.ResizeRefused, expect.Refused) {
+		if !slices.ContainsFunc(pods, func(p record.Pod) bool { return p.Workload == name && (p.Resize != "" || p.Refused()) }) {
+			return false
+		}
+	}
 	for _, p := range pods {
+		for _, name := range expect.Completed {
+			if p.Workload == name && p.Phase != "Succeeded" {
+				return false
+			}
+		}
 		for _, name := range expect.Restarted {
 			if p.Workload == name && (restarts(r.record.Before, p) == 0 || !running(p)) {
 				return false
@@ -116,7 +145,7 @@ func restarts(before []record.Pod, pod record.Pod) int {
 
 func running(p record.Pod) bool {
 	for _, c := range p.Containers {
-		if !c.Running {
+		if !c.Running && !c.Done() {
 			return false
 		}
 	}

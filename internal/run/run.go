@@ -55,9 +55,19 @@ type InsidePods interface {
 	ScoresInPod(ctx context.Context, pod, container string) (adj, score int, err error)
 }
 
-// RestartsKubelet is a Node whose kubelet can be restarted, as sabotage.
-type RestartsKubelet interface {
+// KubeletNode is a Node with a kubelet and an API server, which more can be
+// asked of.
+type KubeletNode interface {
+	Node
+	// RestartKubelet restarts the kubelet.
 	RestartKubelet(ctx context.Context) error
+	// Resize gives the container of a workload another limit, in place.
+	Resize(ctx context.Context, r scenarios.Resize) error
+	// Create makes the pods of a workload that Start has left out, and does not
+	// wait for them.
+	Create(ctx context.Context, w scenarios.Workload) error
+	// Jobs returns the scenario's Jobs.
+	Jobs(ctx context.Context) ([]record.Job, error)
 }
 
 // Options are the choices of a run.

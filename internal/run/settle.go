@@ -32,20 +32,11 @@ func (r *runner) settle(ctx context.Context) (err error) {
 	return r.readScores(ctx, settled, r.record.Before)
 }
 
-// mainProcess returns the first process of a container: the one that the
-// runtime started.
-func (r *runner) mainProcess(pod, container string) (evidence.Member, bool) {
-	for _, m := range r.recorder.Census.Alive() {
-		o := r.node.Owner(m.Cgroup)
-		if o.Level == qos.LevelContainer && o.Pod == pod && o.Container == container {
-			return m, true
-		}
-	}
-	return evidence.Member{}, false
-}
-
 // censusWait bounds the wait for a process that the runtime says is running.
 const censusWait = 5 * time.Second
+
+// pollCensus is how often the census is asked, which takes 20 ms for a round.
+const pollCensus = 20 * time.Millisecond
 
 // The two moments at which scores are read.
 const (
@@ -55,18 +46,24 @@ const (
 
 var errNoProcess = errors.New("it has no process")
 
-// waitMainProcess waits until the census has met the container's process.
-func (r *runner) waitMainProcess(ctx context.Context, pod, container string) (evidence.Member, error) {
+// waitProcess waits until the census has met the presser's process.
+func (r *runner) waitProcess(ctx context.Context, p presser) (m evidence.Member, err error) {
 	ctx, cancel := context.WithTimeout(ctx, censusWait)
 	defer cancel()
-	for {
-		if m, ok := r.mainProcess(pod, container); ok {
-			return m, nil
-		}
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
-			return evidence.Member{}, fmt.Errorf("container %s/%s below %s: %w (%w)", pod, container, r.record.Node.Cgroup, errNoProcess, err)
-		}
+	err = poll(ctx, pollCensus, func(context.Context) (found bool, err error) {
+		m, found = r.process(p)
+		return found, nil
+	})
+	if err != nil {
+		return m, fmt.Errorf("container %s/%s below %s: %w (%w)", p.pod, p.container.Name, r.record.Node.Cgroup, errNoProcess, err)
 	}
+	return m, nil
+}
+
+// waitMainProcess waits until the census has met the first process of a
+// container: the one that the runtime started.
+func (r *runner) waitMainProcess(ctx context.Context, workload, pod, container string) (evidence.Member, error) {
+	return r.waitProcess(ctx, presser{workload: workload, pod: pod, container: scenarios.Container{Name: container}})
 }
 
 // readScores adds the scores of every running container to the record.
@@ -98,7 +95,7 @@ func (r *runner) readScores(ctx context.Context, when string, pods []record.Pod)
 }
 
 func (r *runner) readScore(ctx context.Context, kernel oom.Kernel, w scenarios.Workload, pod record.Pod, container string) (record.Score, error) {
-	m, err := r.waitMainProcess(ctx, pod.Name, container)
+	m, err := r.waitMainProcess(ctx, w.Name, pod.Name, container)
 	if err != nil {
 		return record.Score{}, err
 	}

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,44 +12,65 @@ import (
 )
 
 // Matched goes through the kills and the steps of the forecast together, and
-// returns how many steps came true, and the first kill that was neither the
-// next step nor needless. A rival in a tie or within the counters' error is as
-// good as the one named. A needless kill may be the next step, early.
+// returns how many steps came true, and the first kill that nobody expected: it
+// was neither the next step nor needless, nor, after the last step, what came in
+// the place of a victim. A rival in a tie or within the counters'
+// error is as good as the one named. A needless kill may be the next step, early.
 func Matched(r *record.Record, kills []record.Kill) (steps int, surprise *record.Kill) {
 	if r.Forecast == nil {
 		return 0, nil
 	}
+	all := r.Forecast.Steps
 	for i, k := range kills {
-		if steps == len(r.Forecast.Steps) {
-			break
-		}
-		legal := legalVictims(r.Forecast.Steps[steps])
+		again := func(before record.Kill) bool { return inPlaceOf(r, before.Owner, k.Owner) }
 		switch {
-		case slices.ContainsFunc(legal, func(pid int) bool { return isVictim(r, pid, k) }):
+		case i > 0 && k.Group && k.Decision == kills[i-1].Decision: // it dies with the one that was chosen
+		case steps < len(all) && slices.ContainsFunc(legalVictims(all[steps]), func(pid int) bool { return isVictim(r, pid, k) }):
 			steps++
-		case !k.Needless:
+		case k.Needless:
+		case steps == len(all) && slices.ContainsFunc(kills[:i], again):
+		default:
 			return steps, &kills[i]
 		}
 	}
 	return steps, nil
 }
 
+// inPlaceOf reports whether now has come in the place of a victim: the same
+// container, restarted; what the runtime starts for it, which has no name before
+// it runs; or the next pod of its Job.
+func inPlaceOf(r *record.Record, victim, now record.Owner) bool {
+	w, _ := r.Scenario.Workload(victim.Workload)
+	return victim.Workload != "" && victim.Workload == now.Workload &&
+		(victim.Pod == now.Pod || w.Job != nil) &&
+		(victim.Container == now.Container || now.Container == "")
+}
+
 func legalVictims(s oom.Step) []int { return append([]int{s.Victim}, s.Rivals...) }
 
-// forecast: the kernel kills whom the model names.
+// forecast: the kernel kills whom the model names, as many as the scenario waits
+// for, and nobody else.
 func forecast(r *record.Record) (record.Claim, bool) {
 	if r.Forecast == nil {
 		return record.Claim{}, false
 	}
 	steps := r.Forecast.Steps
 	matched, surprise := Matched(r, r.Kills)
-	switch {
+	problem := ""
+	switch until := r.Scenario.Until; {
+	case surprise != nil && matched == len(steps):
+		problem = fmt.Sprintf("nobody was expected to die after %d kills, and kill %d was %s", len(steps), surprise.Order, surprise.Owner)
 	case surprise != nil:
-		c := claim(Forecast, record.Fail, "kill %d was expected to be %s, and was %s", surprise.Order, ownersOf(r, legalVictims(steps[matched])), surprise.Owner)
+		problem = fmt.Sprintf("kill %d was expected to be %s, and was %s", surprise.Order, ownersOf(r, legalVictims(steps[matched])), surprise.Owner)
+	case matched < len(steps):
+		problem = fmt.Sprintf("the model expected %d kills, the kernel made %d", len(steps), matched)
+	case len(r.Kills) < until.Kills && until.Evictions == 0:
+		problem = fmt.Sprintf("%d processes were to be killed, and %d were: %s", until.Kills, len(r.Kills), r.Forecast.End)
+	}
+	if problem != "" {
+		c := claim(Forecast, record.Fail, "%s", problem)
 		c.Evidence = killEvidence(r.Kills)
 		return c, true
-	case matched < len(steps):
-		return claim(Forecast, record.Fail, "the model expected %d kills, the kernel made %d", len(steps), matched), true
 	}
 	var named []string
 	doubtful := 0
@@ -58,7 +80,7 @@ func forecast(r *record.Record) (record.Claim, bool) {
 			doubtful++
 		}
 	}
-	c := claim(Forecast, record.Pass, "the kernel killed whom the model named: %s", list(named))
+	c := claim(Forecast, record.Pass, "the kernel killed whom the model named, and nobody else: %s%s", list(named), needlessToo(r.Kills))
 	if doubtful > 0 {
 		c.Sentence += fmt.Sprintf(" (%d by a tie or within the error of the kernel's counters)", doubtful)
 	}
@@ -86,9 +108,17 @@ func killed(r *record.Record) (record.Claim, bool) {
 	if len(want) == 0 {
 		return record.Claim{}, false
 	}
-	got := firstKills(slices.DeleteFunc(slices.Clone(r.Kills), func(k record.Kill) bool {
-		return k.Needless && !slices.Contains(want, k.Owner.Workload)
-	}))
+	name := func(k record.Kill) string { return r.Scenario.Expect.Name(k.Owner.Workload, k.Owner.Container) }
+	var got []string
+	for _, k := range r.Kills {
+		switch who := name(k); {
+		case k.Needless && !slices.Contains(want, who):
+		case k.Owner.Workload == "":
+			got = append(got, k.Owner.String()) // by its level: "the node cgroup"
+		case !slices.Contains(got, who):
+			got = append(got, who)
+		}
+	}
 	if !slices.Equal(got, want) {
 		c := claim(Killed, record.Fail, "expected kills: %s; seen: %s", list(want), list(got))
 		c.Evidence = killEvidence(r.Kills)
@@ -99,30 +129,62 @@ func killed(r *record.Record) (record.Claim, bool) {
 	return c, true
 }
 
+// survive: no kill that was needed touches these, and nothing else ends them. A
+// needless kill is a finding, as everywhere: it was no choice between all.
 func survive(r *record.Record) (record.Claim, bool) {
 	want := r.Scenario.Expect.Survive
 	if len(want) == 0 {
 		return record.Claim{}, false
 	}
+	var untouched, needless []string
 	for _, name := range want {
-		for _, k := range r.Kills {
-			if k.Owner.Workload == name {
-				return claim(Survive, record.Fail, "%s was to survive and was killed (kill %d)", name, k.Order), true
-			}
+		kills := killsOf(r.Kills, name)
+		if chosen := needed(kills); len(chosen) > 0 {
+			return claim(Survive, record.Fail, "%s was to survive and was killed (kill %d)", name, chosen[0].Order), true
 		}
-		for _, before := range podsOf(r.Before, name) {
-			after, ok := podByUID(r.After, before.UID)
-			if !ok {
-				return claim(Survive, record.Fail, "pod %s was to survive and is not there any more", before.Name), true
+		if len(kills) > 0 {
+			needless = append(needless, name)
+			continue
+		}
+		if problem := endedAnyway(r, name); problem != "" {
+			return claim(Survive, record.Fail, "%s", problem), true
+		}
+		untouched = append(untouched, name)
+	}
+	c := claim(Survive, record.Pass, "untouched: %s", cmp.Or(strings.Join(untouched, ", "), "nobody"))
+	if len(needless) > 0 {
+		c.Sentence += fmt.Sprintf("; killed needlessly, see second-kill-before-release: %s", strings.Join(needless, ", "))
+	}
+	return c, true
+}
+
+// killsOf returns the kills in WORKLOAD or WORKLOAD/CONTAINER.
+func killsOf(kills []record.Kill, name string) []record.Kill {
+	workload, single, _ := strings.Cut(name, "/")
+	return slices.DeleteFunc(slices.Clone(kills), func(k record.Kill) bool {
+		return k.Owner.Workload != workload || single != "" && k.Owner.Container != single
+	})
+}
+
+// endedAnyway says what became of WORKLOAD or WORKLOAD/CONTAINER, if it does not
+// run as before.
+func endedAnyway(r *record.Record, name string) string {
+	workload, single, _ := strings.Cut(name, "/")
+	for _, before := range podsOf(r.Before, workload) {
+		after, ok := podByUID(r.After, before.UID)
+		if !ok {
+			return fmt.Sprintf("pod %s was to survive and is not there any more", before.Name)
+		}
+		for i, c := range after.Containers {
+			if single != "" && c.Name != single {
+				continue
 			}
-			for i, c := range after.Containers {
-				if i < len(before.Containers) && c.RestartCount != before.Containers[i].RestartCount || !c.Running {
-					return claim(Survive, record.Fail, "%s was to survive, but its container %s ended", before.Name, c.Name), true
-				}
+			if i < len(before.Containers) && c.RestartCount != before.Containers[i].RestartCount || !c.Running && !c.Done() {
+				return fmt.Sprintf("%s was to survive, but its container %s ended", before.Name, c.Name)
 			}
 		}
 	}
-	return claim(Survive, record.Pass, "untouched: %s", strings.Join(want, ", ")), true
+	return ""
 }
 
 func kills(r *record.Record) (record.Claim, bool) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oomlab/oomlab/internal/reconcile"
 	"github.com/oomlab/oomlab/internal/record"
+	"github.com/oomlab/oomlab/scenarios"
 )
 
 // scores: every oom_score_adj is what the kubelet's formula says, or a probe
@@ -139,6 +140,9 @@ func restartProblem(before, after record.Pod, kills []record.Kill) string {
 		if !killed {
 			continue
 		}
+		if c.Done() { // it ended for the second time, well
+			c.Ended, c.Running = c.Previous, true
+		}
 		switch {
 		case i >= len(before.Containers) || c.RestartCount <= before.Containers[i].RestartCount:
 			return "was not restarted"
@@ -238,11 +242,18 @@ func kubeletSurvives(r *record.Record) (record.Claim, bool) {
 		return record.Claim{}, false
 	}
 	before, after := r.DaemonsBefore, r.DaemonsAfter
+	intended := slices.ContainsFunc(r.Scenario.Meanwhile, func(a scenarios.Action) bool { return a.RestartKubelet })
 	problem := ""
 	switch {
+	case intended && after.KubeletPID == before.KubeletPID:
+		problem = "the kubelet was to be restarted, and was not"
+	case intended:
 	case after.KubeletPID != before.KubeletPID || after.KubeletStarted != before.KubeletStarted || after.KubeletRestarts != before.KubeletRestarts:
 		problem = fmt.Sprintf("the kubelet was restarted: pid %d, NRestarts %d before; pid %d, NRestarts %d after",
 			before.KubeletPID, before.KubeletRestarts, after.KubeletPID, after.KubeletRestarts)
+	}
+	switch {
+	case problem != "":
 	case !after.Ready:
 		problem = "the node is not Ready"
 	case after.OtherRestarts != before.OtherRestarts:
@@ -252,6 +263,9 @@ func kubeletSurvives(r *record.Record) (record.Claim, bool) {
 	}
 	if problem != "" {
 		return claim(KubeletSurvives, record.Fail, "%s", problem), true
+	}
+	if intended {
+		return claim(KubeletSurvives, record.Pass, "the kubelet was restarted as intended, the node is Ready, and a fresh pod started"), true
 	}
 	return claim(KubeletSurvives, record.Pass, "the kubelet kept pid %d and NRestarts %d, the node is Ready, and a fresh pod started",
 		after.KubeletPID, after.KubeletRestarts), true

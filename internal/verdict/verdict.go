@@ -28,6 +28,16 @@ const (
 	Restarted       = "restarted"         // in place, with the right reason
 	Failed          = "failed"            // ended without a restart
 	Evicted         = "evicted"           // by the kubelet, and by nobody else
+	Completed       = "completed"         // ended well, although a process of theirs was killed
+	JobFailed       = "job-failed"        // the Job has given up
+	NeverStarts     = "never-starts"      // killed before it ran
+	Refused         = "refused"           // not admitted by the kubelet
+	Admitted        = "admitted"          // admitted by the kubelet, and running
+	ResizeRefused   = "resize-refused"    // not resized by the kubelet
+	LimitHit        = "limit-hit"         // the limit is reached, and memory reclaimed
+	Thrashes        = "thrashes"          // what was reclaimed is read again
+	BackOff         = "back-off"          // the times before the restarts
+	Named           = "findings"          // the findings that the scenario expects
 	Contained       = "contained"         // all kills are within what was to run out
 	KubeletSurvives = "kubelet-survives"  // the node's daemons live through it
 	Evidence        = "evidence"          // the sources saw everything and agree
@@ -39,7 +49,8 @@ type judge func(r *record.Record) (record.Claim, bool)
 
 var judges = []judge{
 	forecast, killed, survive, kills, fewestKills, oomCgroup, scores, oomScore, highestOOMScore,
-	restarted, failed, evicted, contained, kubeletSurvives, sources,
+	restarted, failed, completed, jobFailed, neverStarts, backOff, evicted, refused, admitted, resizeRefused,
+	limitHit, thrashes, named, contained, kubeletSurvives, sources,
 }
 
 // Judge returns the answer to every claim, and the verdict on the whole run:
@@ -91,22 +102,6 @@ func unsupported(name, missing, format string, args ...any) record.Claim {
 	c := claim(name, record.Unsupported, format, args...)
 	c.Missing, c.Sentence = missing, missing+": "+c.Sentence
 	return c
-}
-
-// firstKills returns the workloads in the order of their first kill. What is
-// no workload's goes by its level: "the node cgroup".
-func firstKills(kills []record.Kill) []string {
-	var order []string
-	for _, k := range kills {
-		name := k.Owner.Workload
-		if name == "" {
-			name = k.Owner.String()
-		}
-		if !slices.Contains(order, name) {
-			order = append(order, name)
-		}
-	}
-	return order
 }
 
 // needed returns the kills without those that came before the memory of the

@@ -75,6 +75,12 @@ func TestGoodRunPasses(t *testing.T) {
 	}
 }
 
+// group adds a kill of c, as one of a group that is chosen by a decision.
+func group(r *record.Record, decision int) {
+	r.Kills[1].Group, r.Kills[1].Decision = true, 2
+	r.Kills = append(r.Kills, record.Kill{Owner: r.Owners[3], Group: true, Decision: decision})
+}
+
 // Every claim can fail: what is changed in the good run turns just that one.
 func TestEachClaimCanFail(t *testing.T) {
 	notFresh := false
@@ -84,17 +90,47 @@ func TestEachClaimCanFail(t *testing.T) {
 		claim  string
 		want   record.Verdict
 	}{
-		"other victim than forecast":   {func(r *record.Record) { r.Forecast.Steps[0].Victim = 3 }, Forecast, record.Fail},
-		"rival of a tie":               {func(r *record.Record) { s := &r.Forecast.Steps[0]; s.Victim, s.Rivals = 3, []int{1} }, Forecast, record.Pass},
-		"needless kill in between":     {func(r *record.Record) { r.Kills = append(r.Kills[:1:1], record.Kill{Needless: true}, r.Kills[1]) }, Forecast, record.Pass},
-		"needed kill in between":       {func(r *record.Record) { r.Kills = append(r.Kills[:1:1], record.Kill{}, r.Kills[1]) }, Forecast, record.Fail},
-		"needless, but the next step":  {func(r *record.Record) { r.Kills[1].Needless = true }, Forecast, record.Pass},
-		"needless, and in the order":   {func(r *record.Record) { r.Kills[1].Needless = true }, Killed, record.Pass},
-		"fewer kills than forecast":    {func(r *record.Record) { r.Kills = r.Kills[:1] }, Forecast, record.Fail},
-		"inverted order":               {func(r *record.Record) { r.Scenario.Expect.Killed = []string{"b", "a"} }, Killed, record.Fail},
-		"needless third kill":          {func(r *record.Record) { r.Kills = append(r.Kills, record.Kill{Needless: true}) }, Killed, record.Pass},
-		"needed third kill":            {func(r *record.Record) { r.Kills = append(r.Kills, record.Kill{}) }, Killed, record.Fail},
-		"needless kill of a survivor":  {func(r *record.Record) { r.Kills[1].Needless, r.Kills[1].Owner.Workload = true, "c" }, Survive, record.Fail},
+		"other victim than forecast":  {func(r *record.Record) { r.Forecast.Steps[0].Victim = 3 }, Forecast, record.Fail},
+		"rival of a tie":              {func(r *record.Record) { s := &r.Forecast.Steps[0]; s.Victim, s.Rivals = 3, []int{1} }, Forecast, record.Pass},
+		"needless kill in between":    {func(r *record.Record) { r.Kills = append(r.Kills[:1:1], record.Kill{Needless: true}, r.Kills[1]) }, Forecast, record.Pass},
+		"needed kill in between":      {func(r *record.Record) { r.Kills = append(r.Kills[:1:1], record.Kill{}, r.Kills[1]) }, Forecast, record.Fail},
+		"needless, but the next step": {func(r *record.Record) { r.Kills[1].Needless = true }, Forecast, record.Pass},
+		"needless, and in the order":  {func(r *record.Record) { r.Kills[1].Needless = true }, Killed, record.Pass},
+		"one kill more than forecast": {func(r *record.Record) { r.Kills = append(r.Kills, record.Kill{Owner: r.Owners[3]}) }, Forecast, record.Fail},
+		"a victim dies once more":     {func(r *record.Record) { r.Kills = append(r.Kills, record.Kill{Owner: r.Owners[1]}) }, Forecast, record.Pass},
+		"its runtime's helper dies": {func(r *record.Record) {
+			o := r.Owners[1]
+			o.Container = ""
+			r.Kills = append(r.Kills, record.Kill{Owner: o})
+		}, Forecast, record.Pass},
+		"another pod of it dies": {func(r *record.Record) {
+			o := r.Owners[1]
+			o.Pod = "a-2"
+			r.Kills = append(r.Kills, record.Kill{Owner: o})
+		}, Forecast, record.Fail},
+		"its Job's next pod dies": {func(r *record.Record) {
+			o := r.Owners[1]
+			o.Pod = "a-2"
+			r.Scenario.Workloads[0].Job = &scenarios.Job{}
+			r.Kills = append(r.Kills, record.Kill{Owner: o})
+		}, Forecast, record.Pass},
+		"another container of it dies": {func(r *record.Record) {
+			o := r.Owners[1]
+			o.Container = "b"
+			r.Kills = append(r.Kills, record.Kill{Owner: o})
+		}, Forecast, record.Fail},
+		"a needless kill at the end":  {func(r *record.Record) { r.Kills = append(r.Kills, record.Kill{Owner: r.Owners[3], Needless: true}) }, Forecast, record.Pass},
+		"more of the same group":      {func(r *record.Record) { group(r, 2) }, Forecast, record.Pass},
+		"more of another group":       {func(r *record.Record) { group(r, 3) }, Forecast, record.Fail},
+		"fewer kills than waited for": {func(r *record.Record) { r.Scenario.Until.Kills = 3 }, Forecast, record.Fail},
+		"fewer kills than forecast":   {func(r *record.Record) { r.Kills = r.Kills[:1] }, Forecast, record.Fail},
+		"inverted order":              {func(r *record.Record) { r.Scenario.Expect.Killed = []string{"b", "a"} }, Killed, record.Fail},
+		"needless third kill":         {func(r *record.Record) { r.Kills = append(r.Kills, record.Kill{Needless: true}) }, Killed, record.Pass},
+		"needed third kill":           {func(r *record.Record) { r.Kills = append(r.Kills, record.Kill{}) }, Killed, record.Fail},
+		"needless kill of a survivor": {func(r *record.Record) { r.Kills[1].Needless, r.Kills[1].Owner.Workload = true, "c" }, Survive, record.Pass},
+		"survivor killed twice": {func(r *record.Record) {
+			r.Kills[0].Owner, r.Kills[1].Owner, r.Kills[1].Needless = r.Owners[3], r.Owners[3], true
+		}, Survive, record.Fail},
 		"no kill at all":               {func(r *record.Record) { r.Kills = nil }, Killed, record.Fail},
 		"one victim too many":          {func(r *record.Record) { r.Scenario.Expect.Killed = []string{"a"} }, Killed, record.Fail},
 		"survivor killed":              {func(r *record.Record) { r.Kills[1].Owner.Workload = "c" }, Survive, record.Fail},

@@ -36,6 +36,7 @@ type Balloon struct {
 	Threads   int            // how many threads fault the memory in; 0: two if it is much
 	Dir       string         // where file, dirty and mapped memory has its files
 	TmpfsDir  string         // where tmpfs memory has its files
+	KeepFiles bool           // leave the files there, with what is in them
 
 	stores  map[plan.Kind]store
 	pool    *pool

@@ -30,10 +30,14 @@ const (
 	NewPlan                          // any plan: carried out from the present level on
 )
 
-// Signals sends the commands that arrive as signals.
-func Signals(to chan<- Command) {
+// Signals sends the commands that arrive as signals. Whoever is deaf does not
+// hear SIGTERM.
+func Signals(to chan<- Command, deaf bool) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, orphaned)
+	if deaf {
+		signal.Ignore(syscall.SIGTERM)
+	}
 	go func() {
 		for s := range signals {
 			switch s {

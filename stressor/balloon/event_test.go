@@ -154,7 +154,7 @@ func TestLimitFiles(t *testing.T) {
 		}},
 		"named only": {"9:name=systemd:/\n", nil},
 	} {
-		if got := limitFiles(tt.cgroups); !slices.Equal(got, tt.want) {
+		if got := cgroupFiles(tt.cgroups, "memory.limit_in_bytes", "memory.max"); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}

@@ -15,6 +15,8 @@ type Family struct {
 	Events   *Events
 	Commands <-chan Command
 	Children int
+	// IgnoreDeaths makes Run succeed although a child was killed or failed.
+	IgnoreDeaths bool
 
 	alive map[int]child
 }
@@ -25,7 +27,7 @@ type child struct {
 }
 
 // Run starts the children, passes commands on to them, and returns when all
-// have ended: with an error unless each of them ended well. The children die
+// have ended: with an error unless each of them ended well, or that is ignored. The children die
 // with the thread that calls Run. With now they begin at once, without it they
 // wait for a start command.
 func (f *Family) Run(now bool) error {
@@ -67,7 +69,7 @@ func (f *Family) Run(now bool) error {
 			}
 		}
 	}
-	if failed > 0 {
+	if failed > 0 && !f.IgnoreDeaths {
 		return fmt.Errorf("%d of %d children were killed or failed", failed, f.Children)
 	}
 	return nil

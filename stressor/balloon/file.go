@@ -12,8 +12,8 @@ import (
 	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
 
-// file is memory that the kernel holds on behalf of a file. The file has no
-// name any more, so that it is gone with the process.
+// file is memory that the kernel holds on behalf of a file. Unless it is kept,
+// the file has no name any more, so that it is gone with the process.
 type file struct {
 	kind    plan.Kind
 	fd      int
@@ -31,7 +31,9 @@ func newMemfd() (*file, error) {
 	return &file{kind: plan.Memfd, fd: fd}, nil
 }
 
-func newFile(kind plan.Kind, dir string) (*file, error) {
+// newFile makes a file in dir. One that is kept has a name of its own, and is
+// what an earlier process has left there.
+func newFile(kind plan.Kind, dir string, keep bool) (*file, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return nil, fmt.Errorf("%s: %s: %w: mount a volume there or choose another directory", kind, dir, err)
@@ -42,10 +44,16 @@ func newFile(kind plan.Kind, dir string) (*file, error) {
 	case kind != plan.Tmpfs && isTmpfs:
 		return nil, fmt.Errorf("%s: %s is a tmpfs: page cache needs a directory on a disk", kind, dir)
 	}
-	name := filepath.Join(dir, "oomlab-balloon-"+strconv.Itoa(unix.Getpid())+"-"+string(kind))
-	fd, err := unix.Open(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	name, flags := filepath.Join(dir, "oomlab-balloon-"+string(kind)), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC
+	if !keep {
+		name, flags = name+"-"+strconv.Itoa(unix.Getpid()), flags|unix.O_EXCL
+	}
+	fd, err := unix.Open(name, flags, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("%s: create %s: %w", kind, name, err)
+	}
+	if keep {
+		return &file{kind: kind, fd: fd}, nil
 	}
 	if err := unix.Unlink(name); err != nil {
 		return nil, fmt.Errorf("%s: unlink %s: %w", kind, name, err)

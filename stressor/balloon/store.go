@@ -36,11 +36,11 @@ func (b *Balloon) newStore(kind plan.Kind) (store, error) {
 	}
 	switch kind {
 	case plan.Tmpfs:
-		return newFile(kind, b.TmpfsDir)
+		return newFile(kind, b.TmpfsDir, b.KeepFiles)
 	case plan.Memfd:
 		return newMemfd()
 	case plan.File, plan.Dirty, plan.Mapped:
-		return newFile(kind, b.Dir)
+		return newFile(kind, b.Dir, b.KeepFiles)
 	}
 	t, err := traitsOf(kind)
 	if err != nil {

@@ -9,8 +9,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,6 +70,9 @@ func (l *Lab) Name() string { return l.Options.Name }
 
 // Prepare makes the cgroups of a node and of its pods.
 func (l *Lab) Prepare(_ context.Context, s *scenarios.Scenario) (run.Node, error) {
+	if err := l.refuse(s); err != nil {
+		return nil, err
+	}
 	n := &node{
 		lab: l, scenario: s, owners: map[string]record.Owner{},
 		config: qos.Node{
@@ -77,9 +82,6 @@ func (l *Lab) Prepare(_ context.Context, s *scenarios.Scenario) (run.Node, error
 		},
 	}
 	if s.Node.Domain == qos.LevelGlobal {
-		if l.Machine == 0 {
-			return nil, errors.New("the cgroup lab never lets the whole machine run out of memory: use --lab vm")
-		}
 		// The machine is the node, as for a kubelet outside of containers.
 		n.config.Capacity, n.config.Prefix = l.Machine, ""
 	}
@@ -87,6 +89,34 @@ func (l *Lab) Prepare(_ context.Context, s *scenarios.Scenario) (run.Node, error
 		return nil, errors.Join(err, n.removeCgroups())
 	}
 	return n, nil
+}
+
+// refuse names what of a scenario needs more than a kernel.
+func (l *Lab) refuse(s *scenarios.Scenario) error {
+	if s.Node.Domain == qos.LevelGlobal && l.Machine == 0 {
+		return errors.New("the cgroup lab never lets the whole machine run out of memory: use --lab vm")
+	}
+	needs := map[string]bool{
+		"a meanwhile":                  len(s.Meanwhile) > 0,
+		"a container that can't start": len(s.Expect.NeverStarts) > 0,
+		"eviction":                     s.Until.Kills == 0 && s.Until.Evictions > 0,
+	}
+	for _, w := range s.Workloads {
+		needs["a Job"] = needs["a Job"] || w.Job != nil
+		needs["a pod that is made later"] = needs["a pod that is made later"] || w.After != ""
+		needs["an emptyDir with a sizeLimit"] = needs["an emptyDir with a sizeLimit"] || w.EmptyDir != nil && w.EmptyDir.SizeLimit != nil
+		for _, c := range w.EachContainer() {
+			needs["an init container"] = needs["an init container"] || c.Kind() == qos.Init
+			needs["a liveness probe"] = needs["a liveness probe"] || c.LivenessProbe != nil
+			needs["a restart"] = needs["a restart"] || c.KeepFiles
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(needs)) {
+		if needs[what] {
+			return fmt.Errorf("the %s lab has no kubelet, and the scenario needs one for %s: use --lab kind", l.Name(), what)
+		}
+	}
+	return nil
 }
 
 // node is one tree of cgroups.
@@ -151,14 +181,21 @@ func (n *node) makePod(w scenarios.Workload, name string) error {
 				return err
 			}
 		}
-		settling, err := lab.SettlingOf(c)
+		add := func(c scenarios.Container, exec bool) error {
+			settling, err := lab.SettlingOf(c)
+			n.containers = append(n.containers, &container{
+				owner: owner, cgroup: dir, args: lab.StressorArgs(c, lab.Dirs{}), settling: settling, presses: c.Press != "", exec: exec,
+				class: class, adj: max(w.ScoreOf(n.config, pod, spec), n.lab.LowestAdj),
+			})
+			return err
+		}
+		err := add(c, false)
+		if c.Exec != "" {
+			err = errors.Join(err, add(c.Executed(), true))
+		}
 		if err != nil {
 			return fmt.Errorf("container %s: %w", owner, err)
 		}
-		n.containers = append(n.containers, &container{
-			owner: owner, cgroup: dir, args: lab.StressorArgs(c, ""), settling: settling, presses: c.Press != "",
-			class: class, adj: max(w.ScoreOf(n.config, pod, spec), n.lab.LowestAdj),
-		})
 	}
 	return nil
 }

@@ -23,8 +23,9 @@ import (
 	"github.com/oomlab/oomlab/internal/record"
 )
 
-// container is one stressor in its cgroup.
+// container is one stressor in its cgroup. With exec it is the second one there.
 type container struct {
+	exec    bool
 	owner   record.Owner
 	cgroup  string
 	class   qos.Class
@@ -48,25 +49,41 @@ const startTimeout = 30 * time.Second
 
 // Start starts every stressor and waits until each balloon holds.
 func (n *node) Start(ctx context.Context) error {
-	for _, c := range n.containers {
-		if err := c.start(n.lab); err != nil {
-			return fmt.Errorf("start %s: %w", c.owner, err)
-		}
-	}
 	timeout := time.After(startTimeout)
-	for _, c := range n.containers {
-		select {
-		case err := <-c.ready:
-			if err != nil {
-				return fmt.Errorf("balloon of %s: %w", c.owner, err)
+	for _, exec := range []bool{false, true} { // the second processes come second
+		for _, c := range n.containers {
+			if c.exec != exec {
+				continue
 			}
-		case <-timeout:
-			return fmt.Errorf("balloon of %s does not hold after %s", c.owner, startTimeout)
-		case <-ctx.Done():
-			return context.Cause(ctx)
+			if err := c.start(n.lab); err != nil {
+				return fmt.Errorf("start %s: %w", c.owner, err)
+			}
+		}
+		for _, c := range n.containers {
+			if c.exec != exec {
+				continue
+			}
+			if err := c.await(ctx, timeout); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// await waits until the stressor is as it should be before the pressure.
+func (c *container) await(ctx context.Context, timeout <-chan time.Time) error {
+	select {
+	case err := <-c.ready:
+		if err != nil {
+			return fmt.Errorf("balloon of %s: %w", c.owner, err)
+		}
+		return nil
+	case <-timeout:
+		return fmt.Errorf("balloon of %s does not hold after %s", c.owner, startTimeout)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (c *container) start(l *Lab) error {
@@ -181,6 +198,9 @@ func (c *container) stop() error {
 func (n *node) Pods(context.Context) ([]record.Pod, error) {
 	var pods []record.Pod
 	for _, c := range n.containers {
+		if c.exec {
+			continue
+		}
 		if len(pods) == 0 || pods[len(pods)-1].Name != c.owner.Pod {
 			pods = append(pods, record.Pod{
 				Name: c.owner.Pod, Workload: c.owner.Workload, UID: c.owner.Pod,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,7 +26,10 @@ type Lab struct {
 	worker  string
 }
 
-var _ run.Lab = (*Lab)(nil)
+var (
+	_ run.Lab         = (*Lab)(nil)
+	_ run.KubeletNode = (*node)(nil)
+)
 
 // Lab returns the lab of a worker.
 func (c *Cluster) Lab(worker string) *Lab { return &Lab{cluster: c, worker: worker} }
@@ -42,6 +46,8 @@ type node struct {
 	facts    record.Node
 	config   qos.Node
 	owners   *owners
+	// stopExecs end what was executed in the pods.
+	stopExecs []context.CancelFunc
 }
 
 // Prepare makes the worker what the scenario asks for and sees that it is empty.
@@ -172,15 +178,14 @@ func (n *node) Recover(ctx context.Context) error {
 	defer cancel()
 	var pressing []string
 	for _, w := range n.scenario.Workloads {
-		for _, c := range w.EachContainer() {
-			if c.Press != "" {
-				pressing = append(pressing, w.PodNames()...)
-				break
-			}
+		if slices.ContainsFunc(w.EachContainer(), scenarios.Container.Presses) {
+			pressing = append(pressing, w.Name)
 		}
 	}
-	if err := n.removePods(ctx, pressing...); err != nil {
-		return err
+	if len(pressing) > 0 {
+		if err := n.removeAll(ctx, pressing...); err != nil {
+			return err
+		}
 	}
 	err := poll(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
 		object, err := n.cluster.Client.CoreV1().Nodes().Get(ctx, n.worker, metav1.GetOptions{})
@@ -207,15 +212,10 @@ func (n *node) Recover(ctx context.Context) error {
 // Close removes every pod of the scenario.
 func (n *node) Close(ctx context.Context) error {
 	n.owners.stop()
-	list, err := n.cluster.Client.CoreV1().Pods(n.worker).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("list pods of %s: %w", n.worker, err)
+	for _, stop := range n.stopExecs {
+		stop()
 	}
-	var names []string
-	for _, p := range list.Items {
-		names = append(names, p.Name)
-	}
-	return n.removePods(ctx, names...)
+	return errors.Join(n.removeAll(ctx), n.removePods(ctx, "fresh"))
 }
 
 // owners knows whose a cgroup is, by the pods' UIDs and the containers' ids. It
@@ -258,7 +258,7 @@ func (o *owners) note(object any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.pods[string(pod.UID)] = record.Owner{Workload: pod.Labels[workloadLabel], Pod: pod.Name, Level: qos.LevelPod}
-	for _, s := range pod.Status.ContainerStatuses {
+	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 		if _, id, started := strings.Cut(s.ContainerID, "://"); started {
 			o.containers[id] = s.Name
 		}

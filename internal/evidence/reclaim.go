@@ -1,0 +1,71 @@
+package evidence
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/oomlab/oomlab/internal/mem"
+)
+
+// Reclaim returns how often a limit of the cgroup or of one below it was
+// reached, so that the kernel had to reclaim (memory.failcnt in cgroup v1, max
+// of memory.events in v2), and how many pages of files were read again after
+// that (workingset_refault_file, Linux 5.9 and later). Both are counters: use
+// differences.
+func (h Hierarchy) Reclaim(path string) (limitHits int64, refaults mem.Pages, err error) {
+	stat, prefix := filepath.Join(h.Dir(path), "memory.stat"), ""
+	if h.Version == 2 {
+		limitHits, err = readKey(filepath.Join(h.Dir(path), "memory.events"), "max")
+	} else {
+		prefix = "total_"
+		limitHits, err = h.failures(path)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("read what cgroup %s has reclaimed: %w", path, err)
+	}
+	n, err := readKey(stat, prefix+"workingset_refault_file")
+	if err != nil {
+		return 0, 0, fmt.Errorf("read what cgroup %s has read again: %w", path, err)
+	}
+	return limitHits, mem.Pages(n), nil
+}
+
+// failures adds up memory.failcnt, which counts for each cgroup alone.
+func (h Hierarchy) failures(path string) (sum int64, err error) {
+	paths, err := h.Walk(path)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range paths {
+		n, err := readInt(filepath.Join(h.Dir(p), "memory.failcnt"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return 0, err
+		}
+		sum += int64(n)
+	}
+	return sum, nil
+}
+
+// readKey reads a number from a file of "key value" lines.
+func readKey(file, key string) (int64, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if name, value, _ := strings.Cut(lines.Text(), " "); name == key {
+			return strconv.ParseInt(value, 10, 64)
+		}
+	}
+	return 0, errors.Join(lines.Err(), fmt.Errorf("%s has no %s", file, key))
+}
