@@ -146,15 +146,20 @@ func (r *Recorder) findTriggerProcess(report *oomreport.Report) {
 	if report == nil || report.Trigger == nil || report.Trigger.PID == 0 || report.Trigger.TGID != 0 {
 		return
 	}
-	t := report.Trigger
-	r.mu.Lock()
-	t.TGID = r.threads[t.PID]
-	r.mu.Unlock()
-	if p, err := procfs.NewProc(t.PID); err == nil {
+	report.Trigger.TGID, _ = r.processOf(report.Trigger.PID)
+}
+
+// processOf returns the process of a thread, which may have ended meanwhile.
+func (r *Recorder) processOf(thread int) (pid int, known bool) {
+	if p, err := procfs.NewProc(thread); err == nil {
 		if s, err := p.NewStatus(); err == nil {
-			t.TGID = s.TGID
+			return s.TGID, true
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pid, known = r.threads[thread]
+	return pid, known
 }
 
 // NoteThreads remembers whose threads there are now.
@@ -189,12 +194,19 @@ func (r *Recorder) isKillHere(line oomreport.Record) bool {
 	return false
 }
 
-// note takes one kill from the kernel's log, if it is one of this node's.
+// note takes one kill from the kernel's log, if it is one of this node's. Of a
+// process whose first thread has given up its memory already, the kernel kills
+// and names another one (find_lock_task_mm, mm/oom_kill.c), as in group kills.
 func (r *Recorder) note(report *oomreport.Report, kill *oomreport.Kill) {
 	r.takeMarks()
-	m, _ := r.Census.Find(kill.PID)
+	pid := kill.PID
+	if process, known := r.processOf(pid); known {
+		pid = process
+	}
+	m, _ := r.Census.Find(pid)
 	line := reconcile.Line{Report: report, Kill: kill, Recorded: time.Now()}
 	k, ours := reconcile.Attribute(r.node, line, reconcile.Process{Cgroup: m.Cgroup, Main: m.Main})
+	k.PID = pid
 	if !ours && report.Bare() {
 		r.unclaimed = append(r.unclaimed, line)
 	}
@@ -202,6 +214,11 @@ func (r *Recorder) note(report *oomreport.Report, kill *oomreport.Kill) {
 		return
 	}
 	r.mu.Lock()
+	if slices.ContainsFunc(r.kills, func(before record.Kill) bool { return before.PID == pid && reconcile.SameDecision(before, k) }) {
+		r.threads[kill.PID] = pid // the same process once more, by another of its threads
+		r.mu.Unlock()
+		return
+	}
 	k.Order, k.Decision, k.Group = len(r.kills)+1, 1, report.GroupKill != ""
 	if n := len(r.kills); n > 0 {
 		k.Decision = r.kills[n-1].Decision
@@ -256,7 +273,7 @@ func (r *Recorder) Stop() (reconcile.Witnesses, []record.Source, error) {
 	}
 	w := reconcile.Witnesses{
 		Node: r.node, Logged: r.kills, Unclaimed: r.unclaimed, LogLost: r.kmsg.Lost(), Withheld: r.suppressed, Marks: r.marks,
-		Counted: r.Census.Kills(), Processes: r.Census.Processes(),
+		Counted: r.Census.Kills(), Processes: r.Census.Processes(), Threads: r.threads,
 	}
 	sources := []record.Source{{Name: reconcile.Kmsg, Lost: r.kmsg.Lost()}, trace, {Name: reconcile.Cgroup}}
 	return w, sources, errors.Join(r.kmsg.Close(), r.kmsgErr, r.closeTrace(), r.Census.Err())

@@ -13,6 +13,7 @@ import (
 func (w Witnesses) addMarks(r *Result) {
 	missing := w.uncounted(r.Kills)
 	for _, m := range w.Marks {
+		m.PID = w.process(m.PID)
 		at := w.Boot.Add(m.Uptime)
 		if i := slices.IndexFunc(r.Kills, func(k record.Kill) bool { return k.PID == m.PID }); i >= 0 {
 			k := &r.Kills[i]
@@ -62,11 +63,13 @@ func (w Witnesses) uncounted(kills []record.Kill) map[string]int {
 		if k.Report == nil || k.Report.GroupKill == "" {
 			continue
 		}
+		lines := 0 // one and the same process may be killed several times
 		for _, again := range k.Report.Kills {
-			if again.PID == k.PID {
-				n[k.TaskCgroup] -= again.Times - 1
+			if w.process(again.PID) == k.PID {
+				lines += again.Times
 			}
 		}
+		n[k.TaskCgroup] -= max(0, lines-1)
 	}
 	return n
 }

@@ -80,10 +80,21 @@ type Witnesses struct {
 	Counted map[string]int
 	// Processes are those of the node, by pid.
 	Processes map[int]Process
+	// Threads are the pids of processes by those of their threads: the kernel may
+	// name any of them.
+	Threads map[int]int
 	// Before and After are the pods as the runtime told. Without one the lab
 	// tells, and is no witness of its own.
 	Before, After []record.Pod
 	NoRuntime     bool
+}
+
+// process returns the process that the kernel calls by that pid.
+func (w Witnesses) process(pid int) int {
+	if process, known := w.Threads[pid]; known {
+		return process
+	}
+	return pid
 }
 
 // Result is what the witnesses say together.

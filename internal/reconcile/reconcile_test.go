@@ -258,6 +258,28 @@ func TestGroupKill(t *testing.T) {
 	}
 }
 
+// The kernel may kill one process of a group several times, by several of its
+// threads.
+func TestGroupKillByThreads(t *testing.T) {
+	w := agreed()
+	l := line(time.Second, 10, "/node/pods/a/one")
+	l.Report.GroupKill = "/node/pods/a/one"
+	l.Report.Kills = append(l.Report.Kills, &oomreport.Kill{PID: 19, Times: 1})
+	w.Logged = nil
+	w.log(l)
+	w.Threads = map[int]int{10: 10, 19: 10}
+	w.Marks = []Mark{{PID: 10, Uptime: time.Second}, {PID: 19, Uptime: time.Second}}
+	w.Processes[19] = Process{Cgroup: "/node/pods/a/one"} // whoever looked for it while it was dying
+	w.Counted["/node/pods/a/one"] = 2
+	if r := Reconcile(w); len(r.Kills) != 1 || len(r.Findings) != 0 {
+		t.Errorf("kills %+v, findings %v", r.Kills, r.Findings)
+	}
+	w.Threads = nil
+	if r := Reconcile(w); len(r.Findings) == 0 {
+		t.Error("a process that is not known to be the same was counted, and nobody misses it")
+	}
+}
+
 // A kill that was not needless does not end the search for one that was.
 func TestNeedlessLater(t *testing.T) {
 	at := func(ms int) *time.Time { t := boot.Add(time.Duration(ms) * time.Millisecond); return &t }
