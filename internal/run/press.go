@@ -194,7 +194,9 @@ func (r *runner) lookAtNode(ctx context.Context) (bool, error) {
 			evicted++
 		}
 	}
-	return r.scenario.Until.Evictions > 0 && evicted >= r.scenario.Until.Evictions && r.allMade(), nil
+	// The API server may know of the eviction before it knows of the pressure.
+	reported := slices.Contains(r.record.Conditions, "MemoryPressure")
+	return r.scenario.Until.Evictions > 0 && evicted >= r.scenario.Until.Evictions && reported && r.allMade(), nil
 }
 
 // allMade reports whether the pods that wait for a condition have been made.

@@ -200,13 +200,43 @@ func (n *node) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fresh := scenarios.Workload{Name: "fresh"}
-	if _, err := n.cluster.Client.CoreV1().Pods(n.worker).Create(ctx, podSpec(fresh, "fresh", n.worker, n.image), metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("create a fresh pod: %w", err)
+	started := false
+	for ctx.Err() == nil && !started {
+		if started, err = n.startFresh(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
 	}
-	started := n.waitHolding(ctx, "fresh", fresh.EachContainer()[0]) == nil
 	n.owners.fresh = &started
-	return n.removePods(ctx, "fresh")
+	return nil // Close removes it, in its own time
+}
+
+// startFresh starts a pod that has not been there yet. It returns false if the
+// kubelet refuses it: the kubelet knows about memory pressure some seconds
+// before the API server does.
+func (n *node) startFresh(ctx context.Context) (bool, error) {
+	fresh := scenarios.Workload{Name: "fresh"}
+	if err := n.removePods(ctx, fresh.Name); err != nil {
+		return false, err
+	}
+	pods := n.cluster.Client.CoreV1().Pods(n.worker)
+	if _, err := pods.Create(ctx, podSpec(fresh, fresh.Name, n.worker, n.image), metav1.CreateOptions{}); err != nil {
+		return false, fmt.Errorf("create a fresh pod: %w", err)
+	}
+	refused := false
+	err := poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
+		pod, err := pods.Get(ctx, fresh.Name, metav1.GetOptions{})
+		if err != nil {
+			return "", err
+		}
+		if refused = pod.Status.Phase == corev1.PodFailed; refused || pod.Status.Phase == corev1.PodRunning {
+			return "", nil
+		}
+		return "it is " + string(pod.Status.Phase), nil
+	})
+	if err != nil || refused {
+		return false, err
+	}
+	return true, n.waitHolding(ctx, fresh.Name, fresh.EachContainer()[0])
 }
 
 // Close removes every pod of the scenario.
