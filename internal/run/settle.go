@@ -94,17 +94,22 @@ func (r *runner) readScores(ctx context.Context, when string, pods []record.Pod)
 	return nil
 }
 
-func (r *runner) readScore(ctx context.Context, kernel oom.Kernel, w scenarios.Workload, pod record.Pod, container string) (record.Score, error) {
+func (r *runner) readScore(ctx context.Context, kernel oom.Kernel, w scenarios.Workload, pod record.Pod, container string) (s record.Score, err error) {
 	m, err := r.waitMainProcess(ctx, w.Name, pod.Name, container)
 	if err != nil {
 		return record.Score{}, err
 	}
+	defer func() {
+		if err != nil && !evidence.HasMemory(m.PID) {
+			err = fmt.Errorf("%w any more (%w)", errNoProcess, err) // it may have been killed meanwhile
+		}
+	}()
 	task, err := evidence.ReadTask(m.PID, kernel.PageSize)
 	if err != nil {
 		return record.Score{}, err
 	}
 	kubelet, spec := r.node.Kubelet(), w.Pod(pod.Name)
-	s := record.Score{
+	s = record.Score{
 		Owner: r.node.Owner(m.Cgroup), PID: m.PID, QoSClass: string(qos.ClassOf(spec, kubelet.Version)),
 		Observed: task.OOMScoreAdj, OOMScore: *task.ObservedOOMScore, OOMModel: kernel.OOMScore(task),
 	}
