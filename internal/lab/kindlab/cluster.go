@@ -116,6 +116,11 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 		return nil, err
 	}
 	c.inUse = inUse
+	leave, err := enter(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	created := make(chan error, 1)
 	go func() {
 		created <- c.provider.Create(o.Name, cluster.CreateWithV1Alpha4Config(config), cluster.CreateWithKubeconfigPath(c.Kubeconfig),
@@ -141,6 +146,21 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 		return nil, err
 	}
 	return c, c.waitReady(wait)
+}
+
+// enter makes dir the working directory, until leave is called. podman's monitor
+// of a container stays where podman was started, and drops an empty file "oom"
+// there when the container's memory runs out (conmon, write_oom_files): that is
+// to go with the cluster.
+func enter(dir string) (leave func(), err error) {
+	before, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("find the working directory: %w", err)
+	}
+	if err := os.Chdir(dir); err != nil {
+		return nil, err
+	}
+	return func() { _ = os.Chdir(before) }, nil //nolint:errcheck // it was there a moment ago
 }
 
 // lockCluster says that this process uses a cluster, as long as it lives and
