@@ -1,14 +1,10 @@
 package evidence
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/oomlab/oomlab/internal/mem"
 )
@@ -52,20 +48,4 @@ func (h Hierarchy) failures(path string) (sum int64, err error) {
 		sum += int64(n)
 	}
 	return sum, nil
-}
-
-// readKey reads a number from a file of "key value" lines.
-func readKey(file, key string) (int64, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if name, value, _ := strings.Cut(lines.Text(), " "); name == key {
-			return strconv.ParseInt(value, 10, 64)
-		}
-	}
-	return 0, errors.Join(lines.Err(), fmt.Errorf("%s has no %s", file, key))
 }

@@ -60,6 +60,8 @@ type Record struct {
 	Jobs []Job `json:"jobs,omitempty"`
 	// Reclaim is what pods that were short of memory had to give up meanwhile.
 	Reclaim []Reclaim `json:"reclaim,omitempty"`
+	// Curve is the memory of what was to run out, over time.
+	Curve *Curve `json:"curve,omitempty"`
 	// DaemonsBefore and DaemonsAfter are what must live through it all.
 	DaemonsBefore Daemons  `json:"daemonsBefore"`
 	DaemonsAfter  Daemons  `json:"daemonsAfter"`
@@ -156,6 +158,34 @@ type Reclaim struct {
 	LimitHits int64 `json:"limitHits"`
 	// RefaultedPages are pages of files that were read again after that.
 	RefaultedPages int64 `json:"refaultedPages"`
+}
+
+// Curve is what a cgroup held from the start of the watch to its end.
+type Curve struct {
+	Cgroup string `json:"cgroup"`
+	// StallOf says whose tasks the stalls are of: the cgroup's, or where the
+	// kernel does not tell those apart (cgroup v1) the machine's.
+	StallOf string         `json:"stallOf,omitempty"`
+	Samples []MemorySample `json:"samples"`
+	Error   string         `json:"error,omitempty"` // why it ended early
+}
+
+// MemorySample is a moment of a curve. File includes Shmem; what Usage has
+// beyond Anon and File is the kernel's own memory.
+type MemorySample struct {
+	AtSeconds float64   `json:"atSeconds"`
+	Usage     mem.Bytes `json:"usageBytes"`
+	Anon      mem.Bytes `json:"anonBytes"`
+	File      mem.Bytes `json:"fileBytes"`
+	Shmem     mem.Bytes `json:"shmemBytes"`
+	Stalled   *Stall    `json:"stalled,omitempty"`
+}
+
+// Stall is for how long some task, and for how long every one, could not go on
+// for lack of memory (PSI). Both are counters: use differences.
+type Stall struct {
+	SomeSeconds float64 `json:"someSeconds"`
+	FullSeconds float64 `json:"fullSeconds"`
 }
 
 // Limit is what bounds a memory cgroup and protects it, by formula and as

@@ -176,6 +176,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 	defer func() {
 		err = errors.Join(err, r.reconcile())
 	}()
+	defer r.drawCurve(ctx)()
 
 	for _, step := range []func(context.Context) error{r.settle, r.predict, r.press, r.observe, r.recover} {
 		if err := step(ctx); err != nil {
@@ -183,6 +184,21 @@ func (r *runner) run(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// drawCurve begins the curve of what is to run out, and returns what ends it.
+func (r *runner) drawCurve(ctx context.Context) (end func()) {
+	cgroup := r.record.Node.Kubepods
+	if r.scenario.Node.Domain == qos.LevelNode {
+		cgroup = r.record.Node.Cgroup
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	curve := r.hierarchy.Curve(ctx, cgroup, r.record.Started)
+	return func() {
+		cancel()
+		c := <-curve
+		r.record.Curve = &c
+	}
 }
 
 // unmet ends the run with a verdict where something is missing.

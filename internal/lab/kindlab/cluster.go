@@ -160,7 +160,7 @@ func enter(dir string) (leave func(), err error) {
 	if err := os.Chdir(dir); err != nil {
 		return nil, err
 	}
-	return func() { _ = os.Chdir(before) }, nil //nolint:errcheck // it was there a moment ago
+	return func() { _ = os.Chdir(before) }, nil
 }
 
 // lockCluster says that this process uses a cluster, as long as it lives and
