@@ -34,8 +34,9 @@ type Recorder struct {
 	trace     *Trace // nil where there is none, for the reason traceErr
 	traceErr  error
 	cancel    context.CancelFunc
-	done      chan struct{}
+	readers   sync.WaitGroup
 	killed    chan record.Kill
+	marked    chan struct{}
 
 	// losing says that the next kill's records are to be lost.
 	losing atomic.Bool
@@ -61,7 +62,7 @@ func (h Hierarchy) Record(ctx context.Context, root string, owner func(cgroup st
 	ctx, cancel := context.WithCancel(ctx)
 	r := &Recorder{
 		node: reconcile.Node{Root: root, Boot: boot, Owner: owner}, cancel: cancel,
-		done: make(chan struct{}), killed: make(chan record.Kill, 1024), threads: map[int]int{},
+		killed: make(chan record.Kill, 1024), marked: make(chan struct{}, 1), threads: map[int]int{},
 	}
 	if r.kmsg, err = OpenKmsg(); err != nil {
 		cancel()
@@ -72,7 +73,10 @@ func (h Hierarchy) Record(ctx context.Context, root string, owner func(cgroup st
 		cancel()
 		return nil, errors.Join(err, r.kmsg.Close(), r.closeTrace())
 	}
-	go r.readKmsg(ctx)
+	r.readers.Go(func() { r.readKmsg(ctx) })
+	if r.trace != nil {
+		r.readers.Go(func() { r.readTrace(ctx) })
+	}
 	return r, nil
 }
 
@@ -104,7 +108,6 @@ func preferThisThread() {
 }
 
 func (r *Recorder) readKmsg(ctx context.Context) {
-	defer close(r.done)
 	// What is observed must not keep its observer waiting. The thread is never
 	// unlocked, so that it ends with this goroutine, and its priority too.
 	runtime.LockOSThread()
@@ -231,6 +234,20 @@ func (r *Recorder) note(report *oomreport.Report, kill *oomreport.Kill) {
 	r.killed <- k
 }
 
+// readTrace takes each mark as soon as it is there: the line in the log comes
+// only when the process that is out of memory has gone on, which may take a
+// tenth of a second where it has few shares of the processor.
+func (r *Recorder) readTrace(ctx context.Context) {
+	runtime.LockOSThread() // as in readKmsg
+	preferThisThread()
+	for ctx.Err() == nil {
+		if err := r.trace.Wait(100 * time.Millisecond); err != nil {
+			return // Stop takes what is left
+		}
+		r.takeMarks()
+	}
+}
+
 // takeMarks empties the buffers of the trace.
 func (r *Recorder) takeMarks() {
 	if r.trace == nil {
@@ -238,8 +255,21 @@ func (r *Recorder) takeMarks() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.marks = append(r.marks, r.trace.Take()...)
+	marks := r.trace.Take()
+	r.marks = append(r.marks, marks...)
+	for _, m := range marks {
+		if _, here := r.Census.Find(m.PID); here {
+			select {
+			case r.marked <- struct{}{}:
+			default: // one that has not been heard yet is enough
+			}
+		}
+	}
 }
+
+// Marked tells, where there is a trace, that the kernel has chosen a victim on
+// this node, before the kill itself is delivered.
+func (r *Recorder) Marked() <-chan struct{} { return r.marked }
 
 // Killed delivers each kill as soon as the kernel has logged it.
 func (r *Recorder) Killed() <-chan record.Kill { return r.killed }
@@ -263,7 +293,7 @@ func (r *Recorder) Uncharged(order int, at time.Time) {
 // be lacking.
 func (r *Recorder) Stop() (reconcile.Witnesses, []record.Source, error) {
 	r.cancel()
-	<-r.done
+	r.readers.Wait()
 	r.takeMarks()
 	trace := record.Source{Name: reconcile.Trace}
 	if r.trace != nil {

@@ -69,7 +69,7 @@ func OpenTrace() (t *Trace, err error) {
 
 func openRing(event uint64, cpu int) (ring, error) {
 	attr := unix.PerfEventAttr{
-		Type: unix.PERF_TYPE_TRACEPOINT, Config: event, Sample: 1, Sample_type: unix.PERF_SAMPLE_TIME | unix.PERF_SAMPLE_RAW,
+		Type: unix.PERF_TYPE_TRACEPOINT, Config: event, Sample: 1, Wakeup: 1, Sample_type: unix.PERF_SAMPLE_TIME | unix.PERF_SAMPLE_RAW,
 		Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Bits: unix.PerfBitUseClockID, Clockid: unix.CLOCK_MONOTONIC,
 	}
 	fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
@@ -93,12 +93,26 @@ func (t *Trace) Take() []reconcile.Mark {
 	for _, r := range t.rings {
 		for _, record := range r.take() {
 			if m, ok := t.parse(record); ok {
+				m.Recorded = time.Now()
 				marks = append(marks, m)
 			}
 		}
 	}
 	slices.SortStableFunc(marks, func(a, b reconcile.Mark) int { return cmp.Compare(a.Uptime, b.Uptime) })
 	return marks
+}
+
+// Wait returns when there is something to take, and after the timeout at the
+// latest.
+func (t *Trace) Wait(timeout time.Duration) error {
+	fds := make([]unix.PollFd, len(t.rings))
+	for i, r := range t.rings {
+		fds[i] = unix.PollFd{Fd: int32(r.fd), Events: unix.POLLIN}
+	}
+	if _, err := unix.Poll(fds, int(timeout.Milliseconds())); err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("wait for oom:mark_victim: %w", err)
+	}
+	return nil
 }
 
 // Lost returns how many events found no room, as far as Take has seen.

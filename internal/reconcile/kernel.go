@@ -20,6 +20,9 @@ func (w Witnesses) addMarks(r *Result) {
 			if k.Marked == nil { // a group kill marks its first victim twice
 				k.Marked, k.Time = &at, at
 				k.Sources = append(k.Sources, Trace)
+				if k.Recorded == nil || m.Recorded.Before(*k.Recorded) {
+					k.Recorded = &m.Recorded
+				}
 			}
 			continue
 		}
@@ -37,7 +40,7 @@ func (w Witnesses) addMarks(r *Result) {
 		r.find(record.Finding{Name: "kill-missed-by-kmsg", Text: fmt.Sprintf(
 			"the kernel chose process %d of %s, and its log has no line of that kill", m.PID, owner)})
 		r.insert(record.Kill{
-			Time: at, Marked: &at, PID: m.PID, Owner: owner, Main: p.Main, TaskCgroup: p.Cgroup, Sources: []string{Trace},
+			Time: at, Marked: &at, Recorded: &m.Recorded, PID: m.PID, Owner: owner, Main: p.Main, TaskCgroup: p.Cgroup, Sources: []string{Trace},
 		})
 	}
 }

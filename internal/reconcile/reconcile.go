@@ -50,6 +50,8 @@ type Mark struct {
 	PID int
 	// Uptime is the time on CLOCK_MONOTONIC.
 	Uptime time.Duration
+	// Recorded is when it was read.
+	Recorded time.Time
 }
 
 // Process is a process that the census has met, dead or alive.

@@ -120,6 +120,9 @@ func TestDroppingAnObserver(t *testing.T) {
 		want  []string
 	}{
 		"the log": {agreed, noLog, []string{"kill-missed-by-kmsg"}},
+		"who ended the container after its child": {
+			childKilled, func(w *Witnesses) { w.After[0].Containers[0].Ended.ExitCode = 143 }, []string{"OOMKilled-for-a-child"},
+		},
 		"the log and the trace, but not the counters": {
 			agreed, func(w *Witnesses) { w.Logged, w.Marks = nil, nil }, []string{"kill-missed-by-kmsg"},
 		},

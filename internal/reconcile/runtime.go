@@ -8,8 +8,12 @@ import (
 	"github.com/oomlab/oomlab/internal/record"
 )
 
-// killed137 is the exit code of a process that SIGKILL has ended: 128 + 9.
-const killed137 = 137
+// signalled is the exit code of a process that a signal has ended, less the
+// signal's number; killed137 is that of SIGKILL.
+const (
+	signalled = 128
+	killed137 = signalled + 9
+)
 
 // addRuntime holds the kills against what the runtime says of each container.
 func (w Witnesses) addRuntime(r *Result, onlyCounted map[record.Owner]int) {
@@ -47,6 +51,10 @@ func (w Witnesses) addContainer(r *Result, pod record.Pod, c record.Container, o
 			if !w.NoRuntime {
 				r.Kills[i].Sources = append(r.Kills[i].Sources, Runtime)
 			}
+		}
+		if len(kills) > 0 && !main && ended.ExitCode > signalled {
+			say("OOMKilled-for-a-child", "is reported as OOMKilled with exit code %d, but the kernel killed only a child, process %d: it was a signal of somebody else's that ended the container",
+				ended.ExitCode, r.Kills[kills[0]].PID)
 		}
 	case ended.ExitCode == killed137 && ended.Reason == "Error" && main:
 		say("killed-but-reported-Error", "was killed by the kernel, and is reported as Error with exit code %d", ended.ExitCode)

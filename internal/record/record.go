@@ -56,6 +56,8 @@ type Record struct {
 	// Before and After are the pods before the pressure and at the end.
 	Before []Pod `json:"podsBefore"`
 	After  []Pod `json:"podsAfter"`
+	// KubernetesEvents were told of the pods and the node meanwhile.
+	KubernetesEvents []KubernetesEvent `json:"kubernetesEvents,omitempty"`
 	// Jobs are those of the scenario at the end.
 	Jobs []Job `json:"jobs,omitempty"`
 	// Reclaim is what pods that were short of memory had to give up meanwhile.
@@ -310,6 +312,17 @@ func (p Pod) Evicted() bool { return !p.Refused() && (p.Reason == "Evicted" || p
 // pkg/kubelet/eviction). Newer ones write "Pod was rejected: " before it.
 func (p Pod) Refused() bool {
 	return p.Reason == "Evicted" && strings.Contains(p.Message, "The node had condition")
+}
+
+// KubernetesEvent is an Event object. Its time has a resolution of one second,
+// so that it orders nothing.
+type KubernetesEvent struct {
+	Object  string    `json:"object"` // pod/NAME, node/NAME
+	Warning bool      `json:"warning,omitempty"`
+	Reason  string    `json:"reason"`
+	Message string    `json:"message"`
+	Count   int       `json:"count"`
+	Last    time.Time `json:"lastSeen"`
 }
 
 // Job is a Job as its controller tells.

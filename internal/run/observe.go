@@ -64,7 +64,27 @@ func (r *runner) observe(ctx context.Context) error {
 			r.tell("observe", "%s: evicted: %s", p.Name, cmp.Or(p.Message, p.Terminated))
 		}
 	}
+	if err := r.readEvents(ctx); err != nil {
+		return err
+	}
 	return r.readScores(ctx, restarted, back)
+}
+
+// readEvents notes what Kubernetes told of it all, and tells the warnings.
+func (r *runner) readEvents(ctx context.Context) (err error) {
+	node, ok := r.node.(KubeletNode)
+	if !ok {
+		return nil
+	}
+	if r.record.KubernetesEvents, err = node.Events(ctx, r.record.Started); err != nil {
+		return err
+	}
+	for _, e := range r.record.KubernetesEvents {
+		if e.Warning {
+			r.tell("observe", "%s: event %s, %d×: %s", e.Object, e.Reason, e.Count, e.Message)
+		}
+	}
+	return nil
 }
 
 // answered reports whether every container whose first process was killed has

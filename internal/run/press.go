@@ -38,6 +38,7 @@ func (r *runner) press(ctx context.Context) error {
 	defer again.Stop()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
+	var marked time.Time // when the kernel last chose somebody whose kill is yet to come
 	for needed := 0; ; {
 		select {
 		case <-ctx.Done():
@@ -45,10 +46,20 @@ func (r *runner) press(ctx context.Context) error {
 		case <-deadline:
 			r.tell("press", "%s are over", until.Deadline())
 			return r.signalPressers(hold)
+		case <-r.recorder.Marked():
+			marked = time.Now()
+			if err := r.signalPressers(hold); err != nil {
+				return err
+			}
 		case k := <-r.recorder.Killed():
 			group, err := r.afterKill(ctx, k)
 			if err != nil {
 				return err
+			}
+			marked = time.Time{}
+			select {
+			case <-r.recorder.Marked(): // that of this kill
+			default:
 			}
 			needed += group
 			matched, _ := verdict.Matched(r.record, r.recorder.Seen())
@@ -60,6 +71,9 @@ func (r *runner) press(ctx context.Context) error {
 			}
 		case <-again.C:
 			r.recorder.NoteThreads()
+			if time.Since(marked) < logged {
+				continue
+			}
 			// Two signals that are pending together are taken by number, not
 			// by age: a "go on" may have been overtaken by the "hold" before.
 			if err := r.signalPressers(goOn); err != nil {
@@ -98,6 +112,9 @@ const (
 	// straggle is how long after that a needless kill may still be on its way
 	// through the kernel's log.
 	straggle = 50 * time.Millisecond
+	// logged bounds the wait for the kill after the choice of its victim. None
+	// comes for one that was exiting by itself.
+	logged = time.Second
 )
 
 // afterKill holds the pressure until the victim's memory is back. It returns

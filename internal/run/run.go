@@ -66,6 +66,8 @@ type KubeletNode interface {
 	// Create makes the pods of a workload that Start has left out, and does not
 	// wait for them.
 	Create(ctx context.Context, w scenarios.Workload) error
+	// Events returns what was told of the scenario's pods and the node since then.
+	Events(ctx context.Context, since time.Time) ([]record.KubernetesEvent, error)
 	// Jobs returns the scenario's Jobs.
 	Jobs(ctx context.Context) ([]record.Job, error)
 }
