@@ -57,7 +57,7 @@ func (w Workload) Settled() []Container {
 // Pod returns what the kubelet sees of one of the workload's pods, once the API
 // server has copied limits into the requests that are missing.
 func (w Workload) Pod(name string) qos.Pod {
-	pod := qos.Pod{Name: name, Priority: w.Priority, PriorityClass: w.PriorityClassName}
+	pod := qos.Pod{Name: name, Priority: w.Priority, PriorityClass: w.PriorityClassName, Static: w.Static}
 	switch w.PriorityClassName {
 	case "system-node-critical":
 		pod.Priority = systemNodeCritical

@@ -62,6 +62,9 @@ func (w Workload) checkPod(at string, p *problems) {
 	if w.Job != nil && (w.RestartPolicy != "Never" && w.RestartPolicy != "OnFailure" || w.Replicas > 1) {
 		p.addf(at+".job", "a Job has one pod with restartPolicy Never or OnFailure")
 	}
+	if w.Static && (w.Job != nil || w.After != "" || w.Priority != 0) {
+		p.addf(at+".static", "a static pod has no job, after or priority of its own")
+	}
 	if w.After != "" && w.After != "MemoryPressure" {
 		p.addf(at+".after", "%q: want MemoryPressure", w.After)
 	}

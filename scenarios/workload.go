@@ -21,6 +21,9 @@ type Workload struct {
 	// EmptyDir is a volume that the containers share: what they write of the
 	// kind tmpfs is there.
 	EmptyDir *EmptyDir `json:"emptyDir,omitempty"`
+	// Static makes it a static pod: a file on the node, which the kubelet runs by
+	// itself and never evicts.
+	Static bool `json:"static,omitempty"`
 	// Job makes the pod one of a Job, which replaces it when it fails.
 	Job *Job `json:"job,omitempty"`
 	// After makes the pod only when the node reports this condition:

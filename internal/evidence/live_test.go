@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,7 +70,8 @@ func arena(t *testing.T) (Hierarchy, string) {
 // kernel has made its choice. With -v it prints how soon.
 func TestKillsReachTheRecordLive(t *testing.T) {
 	h, path := arena(t)
-	r, err := h.Record(t.Context(), path, func(string) record.Owner { return record.Owner{Pod: "p", Container: "c"} })
+	var marked atomic.Int32
+	r, err := h.Record(t.Context(), path, func(string) record.Owner { return record.Owner{Pod: "p", Container: "c"} }, func() { marked.Add(1) })
 	if err != nil {
 		t.Skipf("needs the kernel's log: %v", err)
 	}
@@ -91,6 +93,9 @@ func TestKillsReachTheRecordLive(t *testing.T) {
 	}
 	if sources[1].Error != "" {
 		t.Skipf("this kernel has no trace: %s", sources[1].Error)
+	}
+	if n := marked.Load(); n != kills {
+		t.Errorf("%d marks were told at once, of %d", n, kills)
 	}
 	result := reconcile.Reconcile(w)
 	var latencies []time.Duration

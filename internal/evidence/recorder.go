@@ -36,7 +36,7 @@ type Recorder struct {
 	cancel    context.CancelFunc
 	readers   sync.WaitGroup
 	killed    chan record.Kill
-	marked    chan struct{}
+	marked    func()
 
 	// losing says that the next kill's records are to be lost.
 	losing atomic.Bool
@@ -53,8 +53,11 @@ type Recorder struct {
 }
 
 // Record starts watching the cgroup root and everything below it. The owner of
-// a cgroup is asked of the lab. Stop must be called.
-func (h Hierarchy) Record(ctx context.Context, root string, owner func(cgroup string) record.Owner) (*Recorder, error) {
+// a cgroup is asked of the lab. Where there is a trace, marked is called as soon
+// as the kernel has chosen a victim on the node, before the kill itself is
+// delivered, by a thread that nobody keeps waiting. Stop must be called.
+func (h Hierarchy) Record(ctx context.Context, root string, owner func(cgroup string) record.Owner, marked func()) (*Recorder, error) {
+	reserveProcessors()
 	boot, err := bootTime()
 	if err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func (h Hierarchy) Record(ctx context.Context, root string, owner func(cgroup st
 	ctx, cancel := context.WithCancel(ctx)
 	r := &Recorder{
 		node: reconcile.Node{Root: root, Boot: boot, Owner: owner}, cancel: cancel,
-		killed: make(chan record.Kill, 1024), marked: make(chan struct{}, 1), threads: map[int]int{},
+		killed: make(chan record.Kill, 1024), marked: marked, threads: map[int]int{},
 	}
 	if r.kmsg, err = OpenKmsg(); err != nil {
 		cancel()
@@ -106,6 +109,11 @@ func preferThisThread() {
 		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -20)
 	}
 }
+
+// reserveProcessors lets more threads run Go code at a time than there are CPUs.
+// A thread that returns from a system call waits for its turn otherwise, behind
+// threads that hold theirs while the machine lets them wait.
+var reserveProcessors = sync.OnceFunc(func() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 4) })
 
 func (r *Recorder) readKmsg(ctx context.Context) {
 	// What is observed must not keep its observer waiting. The thread is never
@@ -201,7 +209,6 @@ func (r *Recorder) isKillHere(line oomreport.Record) bool {
 // process whose first thread has given up its memory already, the kernel kills
 // and names another one (find_lock_task_mm, mm/oom_kill.c), as in group kills.
 func (r *Recorder) note(report *oomreport.Report, kill *oomreport.Kill) {
-	r.takeMarks()
 	pid := kill.PID
 	if process, known := r.processOf(pid); known {
 		pid = process
@@ -244,32 +251,25 @@ func (r *Recorder) readTrace(ctx context.Context) {
 		if err := r.trace.Wait(100 * time.Millisecond); err != nil {
 			return // Stop takes what is left
 		}
-		r.takeMarks()
-	}
-}
-
-// takeMarks empties the buffers of the trace.
-func (r *Recorder) takeMarks() {
-	if r.trace == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	marks := r.trace.Take()
-	r.marks = append(r.marks, marks...)
-	for _, m := range marks {
-		if _, here := r.Census.Find(m.PID); here {
-			select {
-			case r.marked <- struct{}{}:
-			default: // one that has not been heard yet is enough
+		for _, m := range r.takeMarks() {
+			if _, here := r.Census.Find(m.PID); here {
+				r.marked()
 			}
 		}
 	}
 }
 
-// Marked tells, where there is a trace, that the kernel has chosen a victim on
-// this node, before the kill itself is delivered.
-func (r *Recorder) Marked() <-chan struct{} { return r.marked }
+// takeMarks empties the buffers of the trace.
+func (r *Recorder) takeMarks() []reconcile.Mark {
+	if r.trace == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	marks := r.trace.Take()
+	r.marks = append(r.marks, marks...)
+	return marks
+}
 
 // Killed delivers each kill as soon as the kernel has logged it.
 func (r *Recorder) Killed() <-chan record.Kill { return r.killed }

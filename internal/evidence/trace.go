@@ -39,7 +39,7 @@ type ring struct {
 	data []byte
 }
 
-// ringPages holds hundreds of samples: everybody who waits for kills drains it.
+// ringPages holds hundreds of samples.
 const ringPages = 8
 
 // OpenTrace listens from now on. It needs root, and a kernel with trace events.

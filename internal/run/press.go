@@ -27,6 +27,8 @@ func (r *runner) press(ctx context.Context) error {
 		r.tell("press", "what the kernel logs about the first kill is lost")
 		r.recorder.LoseNextKill()
 	}
+	r.pressing.Store(true)
+	defer r.pressing.Store(false)
 	if err := r.signalPressers(goOn); err != nil {
 		return err
 	}
@@ -38,7 +40,6 @@ func (r *runner) press(ctx context.Context) error {
 	defer again.Stop()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
-	var marked time.Time // when the kernel last chose somebody whose kill is yet to come
 	for needed := 0; ; {
 		select {
 		case <-ctx.Done():
@@ -46,21 +47,12 @@ func (r *runner) press(ctx context.Context) error {
 		case <-deadline:
 			r.tell("press", "%s are over", until.Deadline())
 			return r.signalPressers(hold)
-		case <-r.recorder.Marked():
-			marked = time.Now()
-			if err := r.signalPressers(hold); err != nil {
-				return err
-			}
 		case k := <-r.recorder.Killed():
 			group, err := r.afterKill(ctx, k)
 			if err != nil {
 				return err
 			}
-			marked = time.Time{}
-			select {
-			case <-r.recorder.Marked(): // that of this kill
-			default:
-			}
+			r.marked.Store(0)
 			needed += group
 			matched, _ := verdict.Matched(r.record, r.recorder.Seen())
 			if until.Kills > 0 && max(needed, matched) >= until.Kills {
@@ -71,7 +63,7 @@ func (r *runner) press(ctx context.Context) error {
 			}
 		case <-again.C:
 			r.recorder.NoteThreads()
-			if time.Since(marked) < logged {
+			if time.Since(time.Unix(0, r.marked.Load())) < logged {
 				continue
 			}
 			// Two signals that are pending together are taken by number, not
@@ -116,6 +108,16 @@ const (
 	// comes for one that was exiting by itself.
 	logged = time.Second
 )
+
+// holdAtMark holds the pressure as soon as the kernel has chosen a victim. The
+// kill itself is delivered later, and sees to the rest.
+func (r *runner) holdAtMark() {
+	if !r.pressing.Load() {
+		return
+	}
+	r.marked.Store(time.Now().UnixNano())
+	_ = r.signalPressers(hold) // afterKill does it again, and tells if it fails
+}
 
 // afterKill holds the pressure until the victim's memory is back. It returns
 // how many processes died by that decision; any other kill meanwhile is needless.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/oomlab/oomlab/internal/evidence"
@@ -120,6 +121,11 @@ type runner struct {
 	hierarchy evidence.Hierarchy
 	node      Node
 	recorder  *evidence.Recorder
+
+	// pressing is set while memory runs out; marked is when the kernel last chose
+	// somebody then whose kill is yet to come, in Unix nanoseconds.
+	pressing atomic.Bool
+	marked   atomic.Int64
 }
 
 // tell adds a line to the story.
@@ -172,7 +178,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 		return nil
 	}
 	// The evidence is collected from before anything could go wrong.
-	if r.recorder, err = r.hierarchy.Record(context.WithoutCancel(ctx), r.record.Node.Cgroup, r.node.Owner); err != nil {
+	if r.recorder, err = r.hierarchy.Record(context.WithoutCancel(ctx), r.record.Node.Cgroup, r.node.Owner, r.holdAtMark); err != nil {
 		return err
 	}
 	defer func() {

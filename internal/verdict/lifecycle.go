@@ -141,9 +141,11 @@ func resizeRefused(r *record.Record) (record.Claim, bool) {
 // backOffSlack is what a restart may come late: the kubelet looks at a pod in
 // back-off every ten seconds or so (backOffPeriod with a jitter of one half,
 // pkg/kubelet/pod_workers.go), and starting takes its time. It counts from
-// finishedAt, which is cut to the second, so that it may be early by that.
+// finishedAt, which is cut to the second, so that it may be early by that. A
+// restart without back-off is not waited for.
 const (
 	backOffSlack = 20
+	atOnceSlack  = 8
 	backOffEarly = 1
 )
 
@@ -168,7 +170,11 @@ func backOff(r *record.Record) (record.Claim, bool) {
 		return claim(BackOff, record.Fail, "%s was restarted %d times after a kill, not %d: %s", want.Workload, len(restarts), len(want.Delays), strings.Join(seen, ", ")), true
 	}
 	for i, d := range want.Delays {
-		if restarts[i] < d.Seconds()-backOffEarly || restarts[i] > d.Seconds()+backOffSlack {
+		slack := float64(backOffSlack)
+		if d.Duration == 0 {
+			slack = atOnceSlack
+		}
+		if restarts[i] < d.Seconds()-backOffEarly || restarts[i] > d.Seconds()+slack {
 			return claim(BackOff, record.Fail, "%s was restarted %s; restart %d was to come after %s", want.Workload, strings.Join(seen, ", "), i+1, d.Duration), true
 		}
 	}

@@ -287,7 +287,8 @@ func (o *owners) note(object any) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.pods[string(pod.UID)] = record.Owner{Workload: pod.Labels[workloadLabel], Pod: pod.Name, Level: qos.LevelPod}
+	name, uid := onNode(pod)
+	o.pods[uid] = record.Owner{Workload: pod.Labels[workloadLabel], Pod: name, Level: qos.LevelPod}
 	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
 		if _, id, started := strings.Cut(s.ContainerID, "://"); started {
 			o.containers[id] = s.Name

@@ -31,8 +31,9 @@ func (n *node) Pods(ctx context.Context) ([]record.Pod, error) {
 }
 
 func podRecord(p *corev1.Pod) record.Pod {
+	name, uid := onNode(p)
 	pod := record.Pod{
-		Name: p.Name, Workload: p.Labels[workloadLabel], UID: string(p.UID), Node: p.Spec.NodeName,
+		Name: name, Workload: p.Labels[workloadLabel], UID: uid, Node: p.Spec.NodeName,
 		QoSClass: string(p.Status.QOSClass), Phase: string(p.Status.Phase), Reason: p.Status.Reason, Message: p.Status.Message,
 	}
 	for _, c := range p.Status.Conditions {
@@ -106,7 +107,7 @@ func (n *node) Resize(ctx context.Context, r scenarios.Resize) error {
 	}
 	pods := n.cluster.Client.CoreV1().Pods(n.worker)
 	for _, name := range w.PodNames() {
-		pod, err := pods.Get(ctx, name, metav1.GetOptions{})
+		pod, err := pods.Get(ctx, n.apiName(name), metav1.GetOptions{})
 		if err != nil {
 			return fmt.Errorf("resize pod %s: %w", name, err)
 		}
@@ -128,6 +129,13 @@ func (n *node) removeAll(ctx context.Context, workloads ...string) error {
 	selector := metav1.ListOptions{LabelSelector: workloadLabel}
 	if len(workloads) > 0 {
 		selector.LabelSelector += " in (" + strings.Join(workloads, ",") + ")"
+	}
+	gone := n.scenario.Workloads
+	if len(workloads) > 0 {
+		gone = slices.DeleteFunc(slices.Clone(gone), func(w scenarios.Workload) bool { return !slices.Contains(workloads, w.Name) })
+	}
+	if err := n.removeManifests(ctx, gone); err != nil {
+		return err
 	}
 	// A Job that is still there would make another pod.
 	orphan := metav1.DeletePropagationOrphan

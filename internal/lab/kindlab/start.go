@@ -71,7 +71,14 @@ func (n *node) Create(ctx context.Context, w scenarios.Workload) error {
 		return nil
 	}
 	for _, name := range w.PodNames() {
-		if _, err := n.cluster.Client.CoreV1().Pods(n.worker).Create(ctx, podSpec(w, name, n.worker, n.image), metav1.CreateOptions{}); err != nil {
+		pod := podSpec(w, name, n.worker, n.image)
+		if w.Static {
+			if err := n.writeManifest(pod); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := n.cluster.Client.CoreV1().Pods(n.worker).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("create pod %s: %w", name, err)
 		}
 	}
@@ -125,14 +132,16 @@ func (n *node) waitHolding(ctx context.Context, pod string, c scenarios.Containe
 		return err
 	}
 	return poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
-		object, err := n.cluster.Client.CoreV1().Pods(n.worker).Get(ctx, pod, metav1.GetOptions{})
-		if err != nil {
+		object, err := n.cluster.Client.CoreV1().Pods(n.worker).Get(ctx, n.apiName(pod), metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return "the API server has no such pod", nil // or no mirror of it yet
+		} else if err != nil {
 			return "", err
 		}
 		if missing := notStarted(object, c.Name); missing != "" {
 			return missing, nil
 		}
-		logs, err := n.cluster.Client.CoreV1().Pods(n.worker).GetLogs(pod, &corev1.PodLogOptions{Container: c.Name}).DoRaw(ctx)
+		logs, err := n.cluster.Client.CoreV1().Pods(n.worker).GetLogs(object.Name, &corev1.PodLogOptions{Container: c.Name}).DoRaw(ctx)
 		if err != nil {
 			return "", fmt.Errorf("read its events: %w", err)
 		}
@@ -210,7 +219,7 @@ func (n *node) execStressor(ctx context.Context, pod string, c scenarios.Contain
 // exec executes a command in a container, as kubectl exec does.
 func (n *node) exec(ctx context.Context, pod, container string, command []string, stdout io.Writer) error {
 	var stderr strings.Builder
-	request := n.cluster.Client.CoreV1().RESTClient().Post().Resource("pods").Namespace(n.worker).Name(pod).SubResource("exec").
+	request := n.cluster.Client.CoreV1().RESTClient().Post().Resource("pods").Namespace(n.worker).Name(n.apiName(pod)).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{Container: container, Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
 	executor, err := remotecommand.NewWebSocketExecutor(n.cluster.REST, "GET", request.URL().String())
 	if err != nil {
