@@ -4,8 +4,8 @@
 GO    ?= go
 PROCS ?= 2
 
-# What make e2e runs: LABELS is a Ginkgo label filter ("all" for everything),
-# SCENARIO one scenario by its name. KUBERNETES, NODE_IMAGE and KEEP reach the
+# What make e2e runs: LABELS is a Ginkgo label filter ("all" for everything but
+# what takes longer than two minutes, "long"), SCENARIO one scenario by its name. KUBERNETES, NODE_IMAGE and KEEP reach the
 # suite through the environment.
 LABELS   ?= quick
 SCENARIO ?=
@@ -13,7 +13,7 @@ KUBERNETES ?=
 NODE_IMAGE ?=
 KEEP ?=
 export KUBERNETES NODE_IMAGE KEEP
-filter = $(if $(SCENARIO),$(SCENARIO),$(filter-out all,$(LABELS)))
+filter = $(or $(SCENARIO),$(if $(filter all,$(LABELS)),!long,$(LABELS)))
 
 .PHONY: help
 help: ## list the targets

@@ -121,6 +121,8 @@ type verdictEntry struct {
 	Verdict  record.Verdict `json:"verdict"`
 	Claims   []record.Claim `json:"claims"`
 	Findings int            `json:"findings"`
+	// Needless are the kills before the memory of the victim before was back.
+	Needless int `json:"needlessKills"`
 	// Latencies are the times from the kernel's choice of a victim to its record.
 	Latencies []time.Duration `json:"latenciesNanoseconds"`
 }
@@ -128,6 +130,9 @@ type verdictEntry struct {
 func entryOf(r *record.Record) verdictEntry {
 	e := verdictEntry{Scenario: r.Scenario.Metadata.Name, Verdict: r.Verdict, Claims: r.Claims, Findings: len(r.Findings)}
 	for _, k := range r.Kills {
+		if k.Needless {
+			e.Needless++
+		}
 		if l, known := k.Latency(); known {
 			e.Latencies = append(e.Latencies, l)
 		}

@@ -33,7 +33,7 @@ func kernelLog(ctx context.Context) (string, error) {
 // to a file, since Ginkgo keeps what its parallel processes print.
 var _ = ReportAfterSuite("summary", func(suite Report) {
 	var b strings.Builder
-	ran, passed, skipped, claims, findings := 0, 0, 0, 0, 0
+	ran, passed, skipped, claims, findings, needless := 0, 0, 0, 0, 0, 0
 	var latencies []time.Duration
 	unsupported := map[string][]string{}
 	for _, spec := range suite.SpecReports {
@@ -62,6 +62,7 @@ var _ = ReportAfterSuite("summary", func(suite Report) {
 			}
 		}
 		findings += v.Findings
+		needless += v.Needless
 		for _, c := range v.Claims {
 			if c.Verdict == record.Unsupported {
 				unsupported[c.Missing] = append(unsupported[c.Missing], v.Scenario+"/"+c.Name)
@@ -77,7 +78,7 @@ var _ = ReportAfterSuite("summary", func(suite Report) {
 		fmt.Fprintf(&b, "from the kernel's choice of a victim to its record: median %s, p99 %s, of %d kills\n",
 			latencies[n/2].Round(time.Microsecond), latencies[(n*99+99)/100-1].Round(time.Microsecond), n)
 	}
-	fmt.Fprintf(&b, "e2e: ran %d scenarios: %d passed, %d failed; %d unsupported here; %d claims unsupported, %d findings\n", ran, passed, ran-passed, skipped, claims, findings)
+	fmt.Fprintf(&b, "e2e: ran %d scenarios: %d passed, %d failed; %d unsupported here; %d claims unsupported, %d findings, %d needless kills\n", ran, passed, ran-passed, skipped, claims, findings, needless)
 	fmt.Fprintf(&b, "%d passed, %d failed\n", passed, ran-passed)
 	if err := os.WriteFile(filepath.Join(artifacts, "summary.txt"), []byte(b.String()), 0o644); err != nil {
 		Fail("write the summary: " + err.Error())
