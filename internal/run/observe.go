@@ -32,6 +32,11 @@ func (r *runner) observe(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := poll(wait, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
+		if r.ending {
+			if err := r.letEnd(); err != nil {
+				return false, err
+			}
+		}
 		pods, err := r.node.Pods(ctx)
 		if err != nil {
 			return false, err
@@ -76,7 +81,7 @@ func (r *runner) readEvents(ctx context.Context) (err error) {
 	if !ok {
 		return nil
 	}
-	if r.record.KubernetesEvents, err = node.Events(ctx, r.record.Started); err != nil {
+	if r.record.KubernetesEvents, err = node.Events(ctx, r.pressed); err != nil {
 		return err
 	}
 	for _, e := range r.record.KubernetesEvents {

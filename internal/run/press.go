@@ -18,6 +18,7 @@ import (
 // press lets memory run out, holds the pressure at every kill until the
 // victim's memory is back, and returns when the scenario's end is reached.
 func (r *runner) press(ctx context.Context) error {
+	r.pressed = time.Now()
 	if c := r.scenario.Control; c != nil && c.Sigkill != "" {
 		return r.sabotage(ctx, c.Sigkill)
 	}

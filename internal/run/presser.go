@@ -101,8 +101,10 @@ func (r *runner) signalPressers(signal unix.Signal) error {
 	return r.signalAll(r.pressers(), signal)
 }
 
-// letEnd lets those go on that are held, and whose plan has an end.
+// letEnd lets those go on that are held, and whose plan has an end. observe does
+// it again: as everywhere, the signal may have been overtaken.
 func (r *runner) letEnd() error {
+	r.ending = true
 	return r.signalAll(slices.DeleteFunc(r.pressers(), func(p presser) bool { return !p.container.Ends }), goOn)
 }
 

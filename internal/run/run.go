@@ -122,6 +122,10 @@ type runner struct {
 	node      Node
 	recorder  *evidence.Recorder
 
+	// pressed is when memory began to run out.
+	pressed time.Time
+	// ending says that plans that have an end were let go on to it.
+	ending bool
 	// pressing is set while memory runs out; marked is when the kernel last chose
 	// somebody then whose kill is yet to come, in Unix nanoseconds.
 	pressing atomic.Bool
