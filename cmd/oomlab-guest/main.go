@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -52,7 +53,7 @@ func play(ctx context.Context) error {
 	return port.drain()
 }
 
-func do(ctx context.Context, port *port) (*record.Record, error) {
+func do(ctx context.Context, port *port) (_ *record.Record, err error) {
 	data, err := os.ReadFile(wire.JobFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the job: %w", err)
@@ -66,6 +67,13 @@ func do(ctx context.Context, port *port) (*record.Record, error) {
 	}
 	if err := mountCgroups(job.CgroupVersion); err != nil {
 		return nil, err
+	}
+	if job.User != 0 {
+		root, err := become(job.User)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, root()) }()
 	}
 	facts, err := host.Read()
 	if err != nil {

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/oom"
 	"github.com/oomlab/oomlab/internal/oomreport"
 	"github.com/oomlab/oomlab/internal/reconcile"
 	"github.com/oomlab/oomlab/internal/record"
@@ -27,8 +29,10 @@ import (
 type Recorder struct {
 	Census *Census
 
-	node reconcile.Node
-	kmsg *Kmsg
+	hierarchy Hierarchy
+	node      reconcile.Node
+	kmsg      *Kmsg // nil where it may not be read, for the reason noKmsg
+	noKmsg    error
 	// unclaimed is touched by readKmsg alone, until it is done.
 	unclaimed []reconcile.Line
 	trace     *Trace // nil where there is none, for the reason traceErr
@@ -50,6 +54,9 @@ type Recorder struct {
 	// had withheld reports.
 	suppressed int
 	kmsgErr    error
+	// tasks are the processes before the pressure, by pid.
+	tasks    map[int]oom.Task
+	pageSize mem.Bytes
 }
 
 // Record starts watching the cgroup root and everything below it. The owner of
@@ -64,23 +71,31 @@ func (h Hierarchy) Record(ctx context.Context, root string, owner func(cgroup st
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r := &Recorder{
-		node: reconcile.Node{Root: root, Boot: boot, Owner: owner}, cancel: cancel,
+		hierarchy: h, node: reconcile.Node{Root: root, Boot: boot, Owner: owner}, cancel: cancel,
 		killed: make(chan record.Kill, 1024), marked: marked, threads: map[int]int{},
 	}
-	if r.kmsg, err = OpenKmsg(); err != nil {
-		cancel()
-		return nil, err
-	}
+	r.kmsg, r.noKmsg = OpenKmsg()
 	r.trace, r.traceErr = OpenTrace()
 	if r.Census, err = h.TakeCensus(ctx, root); err != nil {
 		cancel()
-		return nil, errors.Join(err, r.kmsg.Close(), r.closeTrace())
+		return nil, errors.Join(err, r.closeKmsg(), r.closeTrace())
 	}
-	r.readers.Go(func() { r.readKmsg(ctx) })
+	if r.kmsg != nil {
+		r.readers.Go(func() { r.readKmsg(ctx) })
+	} else {
+		r.readers.Go(func() { r.readCounters(ctx) })
+	}
 	if r.trace != nil {
 		r.readers.Go(func() { r.readTrace(ctx) })
 	}
 	return r, nil
+}
+
+func (r *Recorder) closeKmsg() error {
+	if r.kmsg == nil {
+		return nil
+	}
+	return r.kmsg.Close()
 }
 
 func (r *Recorder) closeTrace() error {
@@ -229,7 +244,15 @@ func (r *Recorder) note(report *oomreport.Report, kill *oomreport.Kill) {
 		r.mu.Unlock()
 		return
 	}
-	k.Order, k.Decision, k.Group = len(r.kills)+1, 1, report.GroupKill != ""
+	r.mu.Unlock()
+	k.Group = report.GroupKill != ""
+	r.deliver(k)
+}
+
+// deliver gives a kill its place after those before it.
+func (r *Recorder) deliver(k record.Kill) {
+	r.mu.Lock()
+	k.Order, k.Decision = len(r.kills)+1, 1
 	if n := len(r.kills); n > 0 {
 		k.Decision = r.kills[n-1].Decision
 		if !reconcile.SameDecision(r.kills[n-1], k) {
@@ -295,16 +318,21 @@ func (r *Recorder) Stop() (reconcile.Witnesses, []record.Source, error) {
 	r.cancel()
 	r.readers.Wait()
 	r.takeMarks()
-	trace := record.Source{Name: reconcile.Trace}
+	log, trace := record.Source{Name: reconcile.Kmsg}, record.Source{Name: reconcile.Trace}
+	if r.kmsg != nil {
+		log.Lost = r.kmsg.Lost()
+	} else {
+		log.Error = r.noKmsg.Error()
+	}
 	if r.trace != nil {
 		trace.Lost = r.trace.Lost()
 	} else {
 		trace.Error = r.traceErr.Error()
 	}
 	w := reconcile.Witnesses{
-		Node: r.node, Logged: r.kills, Unclaimed: r.unclaimed, LogLost: r.kmsg.Lost(), Withheld: r.suppressed, Marks: r.marks,
+		Node: r.node, Logged: r.kills, Unclaimed: r.unclaimed, LogLost: log.Lost, Withheld: r.suppressed, Marks: r.marks,
 		Counted: r.Census.Kills(), Processes: r.Census.Processes(), Threads: r.threads,
 	}
-	sources := []record.Source{{Name: reconcile.Kmsg, Lost: r.kmsg.Lost()}, trace, {Name: reconcile.Cgroup}}
-	return w, sources, errors.Join(r.kmsg.Close(), r.kmsgErr, r.closeTrace(), r.Census.Err())
+	sources := []record.Source{log, trace, {Name: reconcile.Cgroup}}
+	return w, sources, errors.Join(r.closeKmsg(), r.kmsgErr, r.closeTrace(), r.Census.Err())
 }

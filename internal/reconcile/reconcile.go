@@ -180,9 +180,15 @@ func number(kills []record.Kill) {
 			decision++
 		}
 		k.Order, k.Decision = i+1, decision
-		k.Group = k.Report != nil && k.Report.GroupKill != ""
+		k.Group = k.Group || k.Report != nil && k.Report.GroupKill != ""
 	}
 }
 
-// SameDecision says that two kills that follow each other are of one group.
-func SameDecision(a, b record.Kill) bool { return a.Report != nil && a.Report == b.Report }
+// SameDecision says that two kills that follow each other are of one group: they
+// have one report, or where there are none, one cgroup that dies as a whole.
+func SameDecision(a, b record.Kill) bool {
+	if a.Report == nil && b.Report == nil {
+		return a.Group && b.Group && a.TaskCgroup == b.TaskCgroup
+	}
+	return a.Report == b.Report
+}

@@ -23,6 +23,7 @@ func (r *runner) predict(ctx context.Context) error {
 	if r.record.Snapshot, err = r.hierarchy.Snapshot(kernel, r.record.Node.Cgroup); err != nil {
 		return err
 	}
+	r.recorder.Know(r.record.Snapshot)
 	r.record.Owners = map[int]record.Owner{}
 	for _, t := range r.record.Snapshot.Tasks {
 		r.record.Owners[t.PID] = r.node.Owner(t.Cgroup)

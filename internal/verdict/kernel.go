@@ -8,6 +8,7 @@ import (
 
 	"github.com/oomlab/oomlab/internal/oom"
 	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/reconcile"
 	"github.com/oomlab/oomlab/internal/record"
 )
 
@@ -236,6 +237,9 @@ func oomCgroup(r *record.Record) (record.Claim, bool) {
 		return claim(OOMCgroup, record.Fail, "nobody was killed"), true
 	}
 	for _, k := range r.Kills {
+		if missing := logMissing(r); missing != "" {
+			return unsupported(OOMCgroup, missing, "what ran out is in the kernel's log alone"), true
+		}
 		if k.Report == nil {
 			return claim(OOMCgroup, record.Inconclusive, "the kernel's report of kill %d was withheld by its rate limit", k.Order), true
 		}
@@ -284,6 +288,16 @@ func withinDomain(domain, level qos.Level) bool {
 	return inner >= 0 && inner <= outer
 }
 
+// logMissing says why the kernel's log could not be read, if it could not.
+func logMissing(r *record.Record) string {
+	for _, s := range r.Sources {
+		if s.Name == reconcile.Kmsg {
+			return s.Error
+		}
+	}
+	return ""
+}
+
 func sources(r *record.Record) (record.Claim, bool) {
 	for _, f := range r.Findings {
 		if f.Name == "kill-missed-by-kmsg" {
@@ -294,6 +308,9 @@ func sources(r *record.Record) (record.Claim, bool) {
 		if s.Lost > 0 {
 			return claim(Evidence, record.Inconclusive, "%s lost %d records while the scenario ran", s.Name, s.Lost), true
 		}
+	}
+	if missing := logMissing(r); missing != "" {
+		return unsupported(Evidence, missing, "only the cgroups' counters and the processes that are gone tell of %d kills", len(r.Kills)), true
 	}
 	var names []string
 	for _, s := range r.Sources {

@@ -1,7 +1,9 @@
 // Package cgrouplab runs a scenario on this machine's kernel without
 // Kubernetes: cgroups shaped as the kubelet shapes them, and in them stressors
 // with the scores that the kubelet would give. It shows in seconds whom the
-// kernel kills. Nothing restarts or evicts here. It needs root.
+// kernel kills. Nothing restarts or evicts here. It needs root, or a delegated
+// cgroup v2: then scores are not lowered, and the evidence is what the cgroups
+// count.
 package cgrouplab
 
 import (
@@ -73,12 +75,21 @@ func (l *Lab) Prepare(_ context.Context, s *scenarios.Scenario) (run.Node, error
 	if err := l.refuse(s); err != nil {
 		return nil, err
 	}
+	parent := "/"
+	var given *delegated
+	if os.Geteuid() != 0 {
+		var err error
+		if given, err = takeDelegated(l.hierarchy); err != nil {
+			return nil, err
+		}
+		parent = given.cgroup
+	}
 	n := &node{
-		lab: l, scenario: s, owners: map[string]record.Owner{},
+		lab: l, scenario: s, given: given, owners: map[string]record.Owner{},
 		config: qos.Node{
 			Version: l.Kubelet, Capacity: s.Node.Memory.Bytes, SystemReserved: s.Node.Reservation(),
 			CgroupVersion: l.hierarchy.Version, SingleProcessOOMKill: s.Node.Kubelet.SingleProcessOOMKill,
-			Layout: qos.Layout{Driver: qos.Cgroupfs, Prefix: fmt.Sprintf("/%s%d", Prefix, os.Getpid())},
+			Layout: qos.Layout{Driver: qos.Cgroupfs, Prefix: path.Join(parent, fmt.Sprintf("%s%d", Prefix, os.Getpid()))},
 		},
 	}
 	if s.Node.Domain == qos.LevelGlobal {
@@ -123,6 +134,7 @@ func (l *Lab) refuse(s *scenarios.Scenario) error {
 type node struct {
 	lab        *Lab
 	scenario   *scenarios.Scenario
+	given      *delegated // nil for root
 	config     qos.Node
 	owners     map[string]record.Owner // by cgroup
 	cgroups    []string                // in the order in which they were made
@@ -202,7 +214,7 @@ func (n *node) makePod(w scenarios.Workload, name string) error {
 
 func (n *node) makeCgroup(path string, limit mem.Limit, owner record.Owner) error {
 	if err := os.Mkdir(n.lab.hierarchy.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("make cgroup %s: %w (run as root)", path, err)
+		return fmt.Errorf("make cgroup %s: %w: %s", path, err, howToDelegate)
 	}
 	n.cgroups = append(n.cgroups, path)
 	n.owners[path] = owner
@@ -296,5 +308,9 @@ func (n *node) removeCgroups() error {
 		}
 	}
 	n.cgroups = nil
+	if n.given != nil {
+		errs = append(errs, n.given.giveBack())
+		n.given = nil
+	}
 	return errors.Join(errs...)
 }

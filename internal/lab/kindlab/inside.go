@@ -2,20 +2,38 @@ package kindlab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/oomlab/oomlab/internal/run"
 )
 
 var _ run.InsidePods = (*node)(nil)
 
+// kubeletBack bounds the wait for a kubelet that has just been restarted and
+// does not answer the API server yet.
+const kubeletBack = 20 * time.Second
+
 // ScoresInPod reads the scores of the container's first process from inside the
 // container, as kubectl exec would.
 func (n *node) ScoresInPod(ctx context.Context, pod, container string) (adj, score int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, kubeletBack)
+	defer cancel()
 	var stdout bytes.Buffer
-	if err := n.exec(ctx, pod, container, []string{stressorPath, "-scores"}, &stdout); err != nil {
+	var failure error
+	err = poll(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
+		stdout.Reset()
+		failure = n.exec(ctx, pod, container, []string{stressorPath, "-scores"}, &stdout)
+		if failure != nil && strings.Contains(failure.Error(), "error dialing backend") {
+			return failure.Error(), nil
+		}
+		return "", nil
+	})
+	if err := cmp.Or(failure, err); err != nil {
 		return 0, 0, err
 	}
 	var scores struct {

@@ -15,6 +15,7 @@ import (
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/run"
+	"github.com/oomlab/oomlab/internal/verdict"
 	"github.com/oomlab/oomlab/scenarios"
 )
 
@@ -100,4 +101,39 @@ func TestWhatIsNoKernel(t *testing.T) {
 	if !errors.Is(err, vmlab.ErrMachine) && !errors.Is(err, run.ErrUnsafe) {
 		t.Errorf("error %v, want ErrMachine", err)
 	}
+}
+
+// An ordinary user with a delegated cgroup sees who dies, and is told what he
+// can't see.
+func TestOrdinaryUser(t *testing.T) {
+	image := kernel(t)
+	s, err := scenarios.Named("qos-order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := vmlab.Run(t.Context(), s, vmlab.Options{
+		Kernel: image.File, KernelName: image.Package, Kubelet: qos.Newest, CgroupVersion: 2, Accelerator: vmlab.TCG, User: 1000,
+	})
+	if errors.Is(err, run.ErrUnsafe) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]record.Verdict{
+		verdict.Forecast: record.Pass, verdict.Killed: record.Pass, verdict.Survive: record.Pass, verdict.OOMScore: record.Pass,
+		verdict.Scores: record.Unsupported, verdict.Evidence: record.Unsupported, verdict.Restarted: record.Unsupported,
+	}
+	for _, c := range r.Claims {
+		if v, ok := want[c.Name]; ok && c.Verdict != v {
+			t.Errorf("%s is %s, want %s: %s", c.Name, c.Verdict, v, c.Sentence)
+		}
+		if c.Verdict == record.Unsupported && c.Missing == "" {
+			t.Errorf("%s is unsupported without a proof", c.Name)
+		}
+		delete(want, c.Name)
+	}
+	if len(want) > 0 || r.Host.LowestAdj != 0 {
+		t.Errorf("not judged: %v; the lowest score that may be given is %d", want, r.Host.LowestAdj)
+	}
+	t.Logf("Linux %s as user 1000: %s in %.1f s", r.Host.Kernel, r.Verdict, r.VM.ElapsedSeconds)
 }

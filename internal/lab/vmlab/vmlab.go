@@ -34,6 +34,9 @@ type Options struct {
 	// CgroupVersion is 1 or 2.
 	CgroupVersion int
 	Accelerator   Accelerator
+	// User is the user that the scenario is run as in the guest, with nothing
+	// but a delegated cgroup; 0 is root.
+	User int
 	// Seed makes the run deterministic: one seed, one schedule, whatever the
 	// host does. It is a number of 0 or more and needs TCG. nil: the host's
 	// timing decides.
@@ -71,7 +74,7 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 	if o.Seed != nil && o.Accelerator == KVM {
 		return nil, errors.New("a seed needs every instruction counted, which KVM can't: leave one of them out")
 	}
-	files, err := guestFiles(ctx, wire.Job{Scenario: s, Kubelet: o.Kubelet, CgroupVersion: o.CgroupVersion, Seed: o.Seed})
+	files, err := guestFiles(ctx, wire.Job{Scenario: s, Kubelet: o.Kubelet, CgroupVersion: o.CgroupVersion, User: o.User, Seed: o.Seed})
 	if err != nil {
 		return nil, err
 	}

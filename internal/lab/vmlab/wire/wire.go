@@ -24,6 +24,9 @@ type Job struct {
 	Kubelet qos.Version `json:"kubelet"`
 	// CgroupVersion is the hierarchy to mount, 1 or 2.
 	CgroupVersion int `json:"cgroupVersion"`
+	// User is the user to run the scenario as, in a cgroup that is delegated to
+	// it; 0 is root.
+	User int `json:"user,omitempty"`
 	// Seed decides when the machine is disturbed; nil: never.
 	Seed *int `json:"seed,omitempty"`
 }
