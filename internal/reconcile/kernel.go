@@ -62,6 +62,10 @@ func (w Witnesses) uncounted(kills []record.Kill) map[string]int {
 		n = map[string]int{}
 	}
 	for _, k := range kills {
+		if k.Report == nil && k.Group {
+			n[k.TaskCgroup] = 0 // all are dead, and without a log nobody says how often each was killed
+			continue
+		}
 		n[k.TaskCgroup]--
 		if k.Report == nil || k.Report.GroupKill == "" {
 			continue

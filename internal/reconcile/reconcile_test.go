@@ -106,6 +106,20 @@ func TestAgreement(t *testing.T) {
 	}
 }
 
+// Without a log the counters tell of the kills. In a cgroup that dies as a whole
+// they may count one process twice.
+func TestCountersAlone(t *testing.T) {
+	w := agreed()
+	w.Logged[0] = record.Kill{Time: boot, PID: 10, Main: true, Group: true, TaskCgroup: "/node/pods/a/one", Owner: w.Logged[0].Owner}
+	second := w.Logged[0]
+	second.PID, second.Main = 11, false
+	w.Logged, w.Marks, w.Counted["/node/pods/a/one"] = append(w.Logged, second), nil, 3
+	r := Reconcile(w)
+	if len(r.Findings) != 0 || len(r.Kills) != 2 || r.Kills[1].Decision != 1 || !r.Kills[1].Group {
+		t.Errorf("%v, %+v", r.Findings, r.Kills)
+	}
+}
+
 // Whenever one observer misses what it should have seen, the disagreement gets
 // its name, and no other.
 func TestDroppingAnObserver(t *testing.T) {

@@ -165,6 +165,8 @@ func TestEachClaimCanFail(t *testing.T) {
 		"node not ready":               {func(r *record.Record) { r.DaemonsAfter.Ready = false }, KubeletSurvives, record.Fail},
 		"system pod restarted":         {func(r *record.Record) { r.DaemonsAfter.OtherRestarts = 1 }, KubeletSurvives, record.Fail},
 		"no fresh pod":                 {func(r *record.Record) { r.DaemonsAfter.FreshPod = &notFresh }, KubeletSurvives, record.Fail},
+		"kernel log not read":          {func(r *record.Record) { r.Sources[0].Error = "permission denied" }, Evidence, record.Unsupported},
+		"report not read":              {func(r *record.Record) { r.Sources[0].Error = "permission denied" }, OOMCgroup, record.Unsupported},
 		"kernel log lost records":      {func(r *record.Record) { r.Sources[0].Lost = 3 }, Evidence, record.Inconclusive},
 		"kill missed by kmsg":          {func(r *record.Record) { r.Findings = []record.Finding{{Name: "kill-missed-by-kmsg"}} }, Evidence, record.Fail},
 	} {
