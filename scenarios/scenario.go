@@ -136,8 +136,28 @@ type Kubelet struct {
 	EvictionSoftGracePeriod map[string]string `json:"evictionSoftGracePeriod,omitempty"`
 	CrashLoopBackOff        *CrashLoopBackOff `json:"crashLoopBackOff,omitempty"`
 	SingleProcessOOMKill    *bool             `json:"singleProcessOOMKill,omitempty"`
+	MemorySwap              *MemorySwap       `json:"memorySwap,omitempty"`
+	MemoryThrottlingFactor  *float64          `json:"memoryThrottlingFactor,omitempty"`
 	FeatureGates            map[string]bool   `json:"featureGates,omitempty"`
 }
+
+// MemorySwap is the kubelet's field of that name.
+type MemorySwap struct {
+	// SwapBehavior is LimitedSwap or NoSwap.
+	SwapBehavior string `json:"swapBehavior"`
+}
+
+// Configure gives the formulas what the settings change of them.
+func (k Kubelet) Configure(n *qos.Node) {
+	n.SingleProcessOOMKill = k.SingleProcessOOMKill
+	n.LimitedSwap = k.MemorySwap != nil && k.MemorySwap.SwapBehavior == limitedSwap
+	n.ThrottlingFactor = k.MemoryThrottlingFactor
+	if on, set := k.FeatureGates["MemoryQoS"]; set {
+		n.MemoryQoS = &on
+	}
+}
+
+const limitedSwap = "LimitedSwap"
 
 // CrashLoopBackOff is the kubelet's field of that name (1.32 and later).
 type CrashLoopBackOff struct {

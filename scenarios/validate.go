@@ -89,6 +89,12 @@ func (n Node) check(p *problems) {
 	if n.Kubepods() <= 0 {
 		p.addf("node.reserved", "%s of %s leave nothing for pods", n.Reservation(), n.Memory)
 	}
+	if m := n.Kubelet.MemorySwap; m != nil && m.SwapBehavior != limitedSwap && m.SwapBehavior != "NoSwap" {
+		p.addf("node.kubelet.memorySwap.swapBehavior", "%q: want LimitedSwap or NoSwap", m.SwapBehavior)
+	}
+	if f := n.Kubelet.MemoryThrottlingFactor; f != nil && (*f <= 0 || *f > 1) {
+		p.addf("node.kubelet.memoryThrottlingFactor", "%v: want more than 0, and 1 at most", *f)
+	}
 	if b := n.Kubelet.CrashLoopBackOff; b != nil && b.MaxContainerRestartPeriod.err != nil {
 		p.addf("node.kubelet.crashLoopBackOff.maxContainerRestartPeriod", "%v", b.MaxContainerRestartPeriod.err)
 	}

@@ -12,6 +12,10 @@ import (
 
 // compare holds the scenario's expectations against the models.
 func (f *Forecast) compare(s *scenarios.Scenario) {
+	if s.Needs.Swap {
+		f.doubt("the scenario needs swap, which the forecast does not have: it says what would happen without")
+		return
+	}
 	steps := f.steps()
 	complain := f.contradict
 	if f.doubtful(s.Expect, steps) {

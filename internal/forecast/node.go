@@ -66,11 +66,11 @@ func newNode(s *scenarios.Scenario, o Options) (*node, error) {
 		config: qos.Node{
 			Version: o.Kubelet, Capacity: s.Node.Memory.Bytes, Limit: mem.LimitOf(s.Node.Memory.Bytes),
 			PageSize: o.Kernel.PageSize, SystemReserved: s.Node.Reservation(), CgroupVersion: o.Kernel.CgroupVersion,
-			SingleProcessOOMKill: s.Node.Kubelet.SingleProcessOOMKill,
-			Layout:               qos.Layout{Driver: qos.Cgroupfs, Prefix: "/node"},
+			Layout: qos.Layout{Driver: qos.Cgroupfs, Prefix: "/node"},
 		},
 		snapshot: oom.Snapshot{Kernel: o.Kernel},
 	}
+	s.Node.Kubelet.Configure(&n.config)
 	held := DaemonsHeld
 	if o.NoKubelet {
 		held = 0

@@ -88,10 +88,11 @@ func (l *Lab) Prepare(_ context.Context, s *scenarios.Scenario) (run.Node, error
 		lab: l, scenario: s, given: given, owners: map[string]record.Owner{},
 		config: qos.Node{
 			Version: l.Kubelet, Capacity: s.Node.Memory.Bytes, SystemReserved: s.Node.Reservation(),
-			CgroupVersion: l.hierarchy.Version, SingleProcessOOMKill: s.Node.Kubelet.SingleProcessOOMKill,
-			Layout: qos.Layout{Driver: qos.Cgroupfs, Prefix: path.Join(parent, fmt.Sprintf("%s%d", Prefix, os.Getpid()))},
+			CgroupVersion: l.hierarchy.Version,
+			Layout:        qos.Layout{Driver: qos.Cgroupfs, Prefix: path.Join(parent, fmt.Sprintf("%s%d", Prefix, os.Getpid()))},
 		},
 	}
+	s.Node.Kubelet.Configure(&n.config)
 	if s.Node.Domain == qos.LevelGlobal {
 		// The machine is the node, as for a kubelet outside of containers.
 		n.config.Capacity, n.config.Prefix = l.Machine, ""

@@ -99,8 +99,8 @@ func (n *node) describe(ctx context.Context) error {
 	n.config = qos.Node{
 		Version: version, Capacity: n.scenario.Node.Memory.Bytes, SystemReserved: n.scenario.Node.Reservation(),
 		CgroupVersion: n.cluster.facts.CgroupVersion, Layout: qos.Layout{Root: "/kubelet", Prefix: cgroup},
-		SingleProcessOOMKill: n.scenario.Node.Kubelet.SingleProcessOOMKill,
 	}
+	n.scenario.Node.Kubelet.Configure(&n.config)
 	configz, err := n.cluster.configz(ctx, n.worker)
 	if err != nil {
 		return err

@@ -153,6 +153,16 @@ func kubeletConfig(old []byte, n scenarios.Node) ([]byte, error) {
 	} else {
 		delete(config, "singleProcessOOMKill")
 	}
+	if n.Kubelet.MemorySwap != nil {
+		settings["memorySwap"] = n.Kubelet.MemorySwap
+	} else {
+		delete(config, "memorySwap")
+	}
+	if n.Kubelet.MemoryThrottlingFactor != nil {
+		settings["memoryThrottlingFactor"] = *n.Kubelet.MemoryThrottlingFactor
+	} else {
+		delete(config, "memoryThrottlingFactor")
+	}
 	if len(n.Kubelet.FeatureGates) > 0 {
 		settings["featureGates"] = n.Kubelet.FeatureGates
 	} else {
