@@ -47,7 +47,7 @@ func Catalog(w io.Writer, all []*scenarios.Scenario) error {
 
 func takes(s *scenarios.Scenario) string {
 	if s.Metadata.Takes.Duration == 0 {
-		return "?"
+		return "not run yet"
 	}
 	return s.Metadata.Takes.String()
 }
@@ -63,7 +63,7 @@ func describe(say func(string, ...any), s *scenarios.Scenario) {
 	if s.Control != nil {
 		say("- Must fail: `%s`\n", s.Control.Claim)
 	}
-	say("- Takes %s; labels: `%s`\n", takes(s), strings.Join(s.Metadata.Labels, "`, `"))
+	say("- Time: %s; labels: `%s`\n", takes(s), strings.Join(s.Metadata.Labels, "`, `"))
 }
 
 // needs lists what differs from the defaults.
