@@ -53,6 +53,9 @@ func (n *node) Start(ctx context.Context) error {
 			}
 		}
 	}
+	if n.scenario.Until.Evictions > 0 {
+		return n.waitMeasured(ctx)
+	}
 	return nil
 }
 
