@@ -28,6 +28,7 @@ var pure = []string{
 	"internal/verdict",
 	"internal/forecast",
 	"internal/compare",
+	"internal/termination",
 	"scenarios",
 	"stressor/balloon/plan",
 }

@@ -22,14 +22,25 @@ type contextOptions struct {
 }
 
 func (o *contextOptions) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.pods, "pods", "", "`file` with the pods, and perhaps nodes, as kubectl get -o json writes them: for names")
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "ask the cluster that this `file` names for pods and nodes")
+	f.StringVar(&o.pods, "pods", "", "`file` with pods, and perhaps nodes and events, as kubectl get -o json writes them")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "ask the cluster that this `file` names for pods, nodes and events")
 	f.StringVar(&o.nodeMemory, "node-memory", "", "the node's `memory` as its kubelet sees it, such as 16Gi, to give requests in bytes")
 	f.StringVar(&o.logKernel, "log-kernel", "", "`version` of the kernel, where the log does not name it")
 }
 
+// context reads what is known beside the log.
 func (o contextOptions) context(ctx context.Context) (explain.Context, error) {
-	var c explain.Context
+	state, err := o.state(ctx)
+	if err != nil {
+		state = kubestate.New()
+	}
+	c, more := o.with(state)
+	return c, errors.Join(err, more)
+}
+
+// with adds to what was read of pods and nodes what the flags say.
+func (o contextOptions) with(state *kubestate.State) (explain.Context, error) {
+	c := explain.Context{Pods: state.Pods, Capacities: state.Capacity}
 	var errs []error
 	var err error
 	if o.nodeMemory != "" {
@@ -41,12 +52,6 @@ func (o contextOptions) context(ctx context.Context) (explain.Context, error) {
 		if c.Kernel, err = oom.ParseVersion(o.logKernel); err != nil {
 			errs = append(errs, fmt.Errorf("--log-kernel: %w", err))
 		}
-	}
-	state, err := o.state(ctx)
-	if err != nil {
-		errs = append(errs, err)
-	} else {
-		c.Pods, c.Capacities = state.Pods, state.Capacity
 	}
 	return c, errors.Join(errs...)
 }
@@ -64,14 +69,23 @@ func (o contextOptions) state(ctx context.Context) (*kubestate.State, error) {
 		defer cancel()
 		return kubestate.FromCluster(ctx, o.kubeconfig)
 	case o.pods != "":
-		f, err := os.Open(o.pods)
-		if err != nil {
-			return nil, fmt.Errorf("--pods: %w", err)
-		}
-		defer f.Close()
-		return kubestate.Read(f)
+		return readObjects("--pods", o.pods)
 	}
-	return &kubestate.State{}, nil
+	return kubestate.New(), nil
+}
+
+// readObjects reads the file that a flag names.
+func readObjects(flag, name string) (*kubestate.State, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	defer f.Close()
+	state, err := kubestate.Read(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", flag, name, err)
+	}
+	return state, nil
 }
 
 // openLog opens a file, or - for standard input.

@@ -3,6 +3,9 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,7 +43,7 @@ func TestExplain(t *testing.T) {
 		{name: "hostile", args: []string{hostile}, want: []string{"killed ·cred/5"}, not: "\x1b"},
 		{name: "no report", args: []string{quiet}, code: exitUnfinished, want: []string{"no OOM report in it"}},
 		{name: "no file", args: []string{filepath.Join(dir, "none")}, code: exitUsage, want: []string{"no such file"}},
-		{name: "no pods", args: []string{tmpfsLog, "--pods", quiet}, code: exitUsage, want: []string{"read pods"}},
+		{name: "no pods", args: []string{tmpfsLog, "--pods", quiet}, code: exitUsage, want: []string{"read objects"}},
 		{name: "both", args: []string{tmpfsLog, "--pods", pods, "--kubeconfig", pods}, code: exitUsage, want: []string{"give one of them"}},
 		{name: "sizes", args: []string{tmpfsLog, "--node-memory", "much", "--log-kernel", "six"}, code: exitUsage, want: []string{"--node-memory", "--log-kernel"}},
 		{name: "format", args: []string{tmpfsLog, "-o", "xml"}, code: exitUsage, want: []string{"want table or json"}},
@@ -75,5 +78,44 @@ func TestExplainJSON(t *testing.T) {
 	}
 	if strings.Join(got, " ") != "peer writer" {
 		t.Errorf("victims %q", got)
+	}
+}
+
+// A cluster is asked for names, and for how its containers ended.
+func TestExplainACluster(t *testing.T) {
+	const uid = "c0ffee00-0000-4000-8000-000000000001"
+	lists := map[string]string{
+		"/api/v1/pods": `{"kind":"PodList","apiVersion":"v1","items":[{"metadata":{"name":"web","namespace":"shop","uid":"` + uid + `"},
+			"spec":{"nodeName":"n1","containers":[{"name":"app"}]},"status":{"containerStatuses":[{"name":"app","lastState":{"terminated":
+			{"reason":"OOMKilled","exitCode":137,"containerID":"containerd://aaa"}}}]}}]}`,
+		"/api/v1/nodes":  `{"kind":"NodeList","apiVersion":"v1"}`,
+		"/api/v1/events": `{"kind":"EventList","apiVersion":"v1"}`,
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, lists[r.URL.Path])
+	}))
+	defer server.Close()
+	kubeconfig, log := filepath.Join(t.TempDir(), "config"), filepath.Join(t.TempDir(), "log")
+	for path, text := range map[string]string{
+		kubeconfig: `{"current-context":"c","contexts":[{"name":"c","context":{"cluster":"c"}}],"clusters":[{"name":"c","cluster":{"server":"` + server.URL + `"}}]}`,
+		log: "[  100.000007] oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/kubepods/pod" + uid +
+			",task_memcg=/kubepods/pod" + uid + "/aaa,task=python,pid=201,uid=0\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"explain", "--kubeconfig", kubeconfig}, "container shop/web/app, on n1: OOMKilled, exit code 137"},
+		{[]string{"explain", log, "--kubeconfig", kubeconfig}, "chose python/201, in container app of the Guaranteed pod shop/web"},
+	} {
+		var out bytes.Buffer
+		if code := Main(tt.args, &out, &out); code != exitPass || !strings.Contains(out.String(), tt.want) {
+			t.Errorf("%q: exit code %d, want %q in\n%s", tt.args, code, tt.want, out.String())
+		}
 	}
 }

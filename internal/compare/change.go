@@ -44,8 +44,8 @@ func (c *Change) between(p *pair) (string, bool) {
 		return "", true
 	case c.Component != "":
 		was, is := p.was[c.Component], p.is[c.Component]
-		before, err1 := c.in(was)
-		after, err2 := c.in(is)
+		before, err1 := c.In(was)
+		after, err2 := c.In(is)
 		if err1 != nil || err2 != nil || before == after {
 			return "", false
 		}
@@ -75,8 +75,8 @@ func withinSetting(path, setting string) bool {
 	return path == setting || strings.HasPrefix(path, setting+".")
 }
 
-// in reports whether a version of the component has the change.
-func (c *Change) in(version string) (bool, error) {
+// In reports whether a version of the component has the change.
+func (c *Change) In(version string) (bool, error) {
 	v, err := parseRelease(version)
 	if err != nil {
 		return false, err

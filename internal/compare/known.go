@@ -210,6 +210,16 @@ var Known = []Change{
 	},
 }
 
+// Lookup returns the known change of that ID, or one without an ID.
+func Lookup(id string) Change {
+	for _, c := range Known {
+		if c.ID == id {
+			return c
+		}
+	}
+	return Change{}
+}
+
 // all wants every mark.
 func all(marks ...func(*pair, *Difference) bool) func(*pair, *Difference) bool {
 	return func(p *pair, d *Difference) bool {

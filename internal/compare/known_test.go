@@ -215,7 +215,7 @@ func TestKnownChangesAreComplete(t *testing.T) {
 			t.Errorf("%s: a component and its release belong together", c.ID)
 		}
 		if c.Component != "" {
-			if _, err := c.in(c.Release); err != nil {
+			if _, err := c.In(c.Release); err != nil {
 				t.Error(err)
 			}
 		}
@@ -236,8 +236,8 @@ func TestKernelChangesAreThoseOfTheModel(t *testing.T) {
 	}
 	for id, releases := range map[string][2]string{"rss-per-cpu": {"6.1", "6.2"}, "rss-exact": {"6.19", "7.0"}} {
 		i := slices.IndexFunc(Known, func(c Change) bool { return c.ID == id })
-		before, _ := Known[i].in(releases[0])
-		after, _ := Known[i].in(releases[1])
+		before, _ := Known[i].In(releases[0])
+		after, _ := Known[i].In(releases[1])
 		if before || !after || errorOf(releases[0]) == errorOf(releases[1]) {
 			t.Errorf("%s: the table says %v in %s and %v in %s, the model's error is %d and %d", id,
 				before, releases[0], after, releases[1], errorOf(releases[0]), errorOf(releases[1]))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oomlab/oomlab/internal/oomreport"
 	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/record"
 )
 
 // Pod is what is known of a pod beside the kernel's log.
@@ -20,6 +21,8 @@ type Pod struct {
 	// ConfigHash is the UID that a static pod's cgroup has (the annotation
 	// kubernetes.io/config.hash), other than that of its mirror in the API.
 	ConfigHash string
+	// Status is how it fared, as the API server knows it.
+	Status record.Pod
 }
 
 // Place is what the path of a memory cgroup says.

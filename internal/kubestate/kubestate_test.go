@@ -4,11 +4,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/qos"
+	"github.com/oomlab/oomlab/internal/termination"
 )
 
 const pod = `apiVersion: v1
@@ -80,12 +82,12 @@ func TestReadForms(t *testing.T) {
 		"list":      {text: `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"a"}},{"kind":"Node","metadata":{"name":"n"},"status":{"capacity":{"memory":"1Gi"}}},{"kind":"Event"}]}`, pods: 1, nodes: 1},
 		"pod list":  {text: `{"kind":"PodList","items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}]}`, pods: 2},
 		"node list": {text: `{"kind":"NodeList","items":[{"metadata":{"name":"n"},"status":{"capacity":{"memory":"1Gi"}}}]}`, nodes: 1},
-		"empty":     {text: "", want: "neither a pod nor a node"},
-		"others":    {text: `{"kind":"Service"}`, want: "neither a pod nor a node"},
-		"no object": {text: `[1,2]`, want: "read pods"},
-		"damaged":   {text: `{"kind":"Pod"`, want: "read pods"},
-		"bad items": {text: `{"kind":"PodList","items":[7]}`, want: "read pods"},
-		"bad size":  {text: `{"kind":"Pod","spec":{"containers":[{"name":"a","resources":{"limits":{"memory":"much"}}}]}}`, want: "read pods"},
+		"empty":     {text: "", want: "no pod, node or event"},
+		"others":    {text: `{"kind":"Service"}`, want: "no pod, node or event"},
+		"no object": {text: `[1,2]`, want: "read objects"},
+		"damaged":   {text: `{"kind":"Pod"`, want: "read objects"},
+		"bad items": {text: `{"kind":"PodList","items":[7]}`, want: "read objects"},
+		"bad size":  {text: `{"kind":"Pod","spec":{"containers":[{"name":"a","resources":{"limits":{"memory":"much"}}}]}}`, want: "read objects"},
 	} {
 		s, err := Read(strings.NewReader(tt.text))
 		if tt.want != "" {
@@ -100,5 +102,53 @@ func TestReadForms(t *testing.T) {
 	}
 	if _, err := Read(strings.NewReader("kind: ConfigMap")); !errors.Is(err, ErrNothing) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestReadEvents(t *testing.T) {
+	at := time.Date(2025, 11, 27, 5, 1, 10, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		text string
+		want termination.Event
+	}{
+		"kubelet": {`{"apiVersion":"v1","kind":"Event","involvedObject":{"kind":"Pod","namespace":"shop","name":"web","uid":"u","fieldPath":"spec.initContainers{first}"},
+			"reason":"BackOff","message":"m","source":{"component":"kubelet","host":"n1"},"count":3,"firstTimestamp":"2025-11-27T05:01:10Z","lastTimestamp":"2025-11-27T05:02:10Z"}`,
+			termination.Event{Kind: "Pod", Namespace: "shop", Name: "web", UID: "u", Container: "first", Reason: "BackOff", Message: "m", Source: "kubelet", Node: "n1", Count: 3, First: at, Last: at.Add(time.Minute)}},
+		"series": {`{"apiVersion":"v1","kind":"EventList","items":[{"involvedObject":{"kind":"Node","name":"n1"},"reason":"R","reportingComponent":"c","reportingInstance":"n1",
+			"eventTime":"2025-11-27T05:01:10.123456Z","series":{"count":4,"lastObservedTime":"2025-11-27T05:02:10.500000Z"}}]}`,
+			termination.Event{Kind: "Node", Name: "n1", Reason: "R", Source: "c", Node: "n1", Count: 4, First: at, Last: at.Add(time.Minute)}},
+		"newer group": {`{"apiVersion":"events.k8s.io/v1","kind":"EventList","items":[{"regarding":{"kind":"Node","name":"n1"},"reason":"R","note":"m","reportingController":"c","reportingInstance":"n1","eventTime":"2025-11-27T05:01:10.123456Z"}]}`,
+			termination.Event{Kind: "Node", Name: "n1", Reason: "R", Message: "m", Source: "c", Node: "n1", Count: 1, First: at, Last: at}},
+		"timeless": {`{"apiVersion":"v1","kind":"Event","involvedObject":{"kind":"Node","name":"n1"},"reason":"R"}`,
+			termination.Event{Kind: "Node", Name: "n1", Reason: "R", Count: 1}},
+	} {
+		s, err := Read(strings.NewReader(tt.text))
+		if err != nil || len(s.Events) != 1 {
+			t.Errorf("%s: %+v, %v", name, s, err)
+			continue
+		}
+		if diff := cmp.Diff(tt.want, s.Events[0], cmp.Transformer("UTC", time.Time.UTC)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestIsObject(t *testing.T) {
+	for text, want := range map[string]bool{
+		"{\n    \"apiVersion\": \"v1\",":          true,
+		`{"kind":"PodList","apiVersion":"v1"`:     true,
+		`{"items":[`:                              true,
+		"---\napiVersion: v1\nkind: Pod":          true,
+		"kind: Pod\n":                             true,
+		`{"MESSAGE":"a","_TRANSPORT":"kernel"}`:   false,
+		`{"log":"[1.000000] a"}`:                  false,
+		"kind invoked oom-killer: gfp_mask=0xcc0": false,
+		"[    1.000000] kind: a":                  false,
+		"":                                        false,
+		"kernel: Mem-Info:\n":                     false,
+	} {
+		if got := IsObject([]byte(text)); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
 	}
 }

@@ -25,7 +25,7 @@ func podOf(p *corev1.Pod) explain.Pod {
 			PriorityClass: p.Spec.PriorityClassName, StatusClass: qos.Class(p.Status.QOSClass),
 			Overhead: resourcesOf(p.Spec.Overhead),
 		},
-		Node: p.Spec.NodeName, ContainerIDs: map[string][]string{}, ConfigHash: p.Annotations[configHash],
+		Node: p.Spec.NodeName, ContainerIDs: map[string][]string{}, ConfigHash: p.Annotations[configHash], Status: Status(p),
 	}
 	if p.Spec.Priority != nil {
 		out.Priority = *p.Spec.Priority
@@ -70,7 +70,7 @@ func resourcesOf(list corev1.ResourceList) qos.Resources {
 func idsOf(s corev1.ContainerStatus) []string {
 	var ids []string
 	add := func(id string) {
-		if _, id, ok := strings.Cut(id, "://"); ok && id != "" {
+		if id := bareID(id); id != "" {
 			ids = append(ids, id)
 		}
 	}
@@ -81,4 +81,10 @@ func idsOf(s corev1.ContainerStatus) []string {
 		}
 	}
 	return ids
+}
+
+// bareID takes the runtime's name off "containerd://ID".
+func bareID(id string) string {
+	_, id, _ = strings.Cut(id, "://")
+	return id
 }

@@ -285,14 +285,15 @@ type Source struct {
 
 // Pod is a pod as its runtime tells.
 type Pod struct {
-	Name     string `json:"name"`
-	Workload string `json:"workload"`
-	UID      string `json:"uid"`
-	Node     string `json:"node"`
-	QoSClass string `json:"qosClass"`
-	Phase    string `json:"phase"`
-	Reason   string `json:"reason,omitempty"`
-	Message  string `json:"message,omitempty"`
+	Name      string `json:"name"`
+	Namespace string `json:"namespace,omitempty"`
+	Workload  string `json:"workload"`
+	UID       string `json:"uid"`
+	Node      string `json:"node"`
+	QoSClass  string `json:"qosClass"`
+	Phase     string `json:"phase"`
+	Reason    string `json:"reason,omitempty"`
+	Message   string `json:"message,omitempty"`
 	// Terminated is the message of the condition DisruptionTarget whose reason
 	// is TerminationByKubelet: the kubelet's word that it ended the pod.
 	Terminated string `json:"terminationByKubelet,omitempty"`
@@ -359,6 +360,10 @@ type Termination struct {
 	ExitCode int       `json:"exitCode"`
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished"`
+	// Message is the runtime's, or what the container left as its termination
+	// message; ContainerID is without the runtime's name.
+	Message     string `json:"message,omitempty"`
+	ContainerID string `json:"containerID,omitempty"`
 }
 
 // Daemons are the node's own processes.

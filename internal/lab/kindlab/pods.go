@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/oomlab/oomlab/internal/kubestate"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/scenarios"
 )
@@ -31,52 +32,10 @@ func (n *node) Pods(ctx context.Context) ([]record.Pod, error) {
 }
 
 func podRecord(p *corev1.Pod) record.Pod {
-	name, uid := onNode(p)
-	pod := record.Pod{
-		Name: name, Workload: p.Labels[workloadLabel], UID: uid, Node: p.Spec.NodeName,
-		QoSClass: string(p.Status.QOSClass), Phase: string(p.Status.Phase), Reason: p.Status.Reason, Message: p.Status.Message,
-	}
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.DisruptionTarget && c.Reason == corev1.PodReasonTerminationByKubelet && c.Status == corev1.ConditionTrue {
-			pod.Terminated = c.Message
-		}
-		switch c.Type {
-		case corev1.PodResizePending, corev1.PodResizeInProgress:
-			pod.Resize = fmt.Sprintf("%s: %s: %s", c.Type, c.Reason, c.Message)
-		}
-	}
-	once := map[string]bool{}
-	for _, c := range p.Spec.InitContainers {
-		once[c.Name] = c.RestartPolicy == nil
-	}
-	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
-		c := containerRecord(s)
-		c.Init = once[s.Name]
-		pod.Containers = append(pod.Containers, c)
-	}
+	pod := kubestate.Status(p)
+	pod.Name, pod.UID = onNode(p)
+	pod.Workload = p.Labels[workloadLabel]
 	return pod
-}
-
-func containerRecord(s corev1.ContainerStatus) record.Container {
-	c := record.Container{Name: s.Name, ID: s.ContainerID, RestartCount: int(s.RestartCount), Running: s.State.Running != nil}
-	if s.State.Running != nil {
-		c.Since = &s.State.Running.StartedAt.Time
-	}
-	if s.State.Waiting != nil {
-		c.Waiting = s.State.Waiting.Reason
-	}
-	c.Ended, c.Previous = termination(s.State.Terminated), termination(s.LastTerminationState.Terminated)
-	if c.Ended == nil {
-		c.Ended, c.Previous = c.Previous, nil
-	}
-	return c
-}
-
-func termination(t *corev1.ContainerStateTerminated) *record.Termination {
-	if t == nil {
-		return nil
-	}
-	return &record.Termination{Reason: t.Reason, ExitCode: int(t.ExitCode), Started: t.StartedAt.Time, Finished: t.FinishedAt.Time}
 }
 
 // Jobs returns the scenario's Jobs.
