@@ -32,7 +32,7 @@ type reproduceOptions struct {
 	number int
 	scale  string
 	file   string
-	json   bool
+	format string
 }
 
 func newReproduce() *cobra.Command {
@@ -44,7 +44,7 @@ func newReproduce() *cobra.Command {
 			"where the scenario would have another outcome than the report, by the model.",
 		Example: "  oomlab reproduce dmesg.txt\n" +
 			"  oomlab reproduce console.log --report 3 --scale 1/8\n" +
-			"  oomlab reproduce dmesg.txt -o scenario.yaml",
+			"  oomlab reproduce dmesg.txt --out scenario.yaml",
 		RunE: func(c *cobra.Command, args []string) error {
 			return o.run(c.Context(), args[0], c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr())
 		},
@@ -59,12 +59,15 @@ func newReproduce() *cobra.Command {
 	f.StringVar(&o.nodeImage, "node-image", "", "run this kind node `image` as it is")
 	f.StringVar(&o.record, "record", "", "write the run record to this `file`")
 	f.BoolVar(&o.keep, "keep", false, "keep the cluster and say how to reach it")
-	f.StringVarP(&o.file, "output", "o", "", "write the scenario to this `file`, or to - for standard output, and run nothing")
-	f.BoolVar(&o.json, "json", false, "write the result as JSON")
+	f.StringVar(&o.file, "out", "", "write the scenario to this `file`, or to - for standard output, and run nothing")
+	outputFlag(c, &o.format)
 	return c
 }
 
 func (o reproduceOptions) run(ctx context.Context, log string, stdin io.Reader, stdout, stderr io.Writer) error {
+	if o.format != "table" && o.format != "json" {
+		return fmt.Errorf("--output %q: want table or json", o.format)
+	}
 	attempt, err := o.attempt(ctx, log, stdin)
 	if err != nil {
 		return err
@@ -76,7 +79,7 @@ func (o reproduceOptions) run(ctx context.Context, log string, stdin io.Reader, 
 		return o.writeScenario(attempt, stdout)
 	}
 	told := stdout
-	if o.json {
+	if o.format == "json" {
 		told = stderr
 	}
 	report.Attempt(told, attempt)
@@ -85,7 +88,7 @@ func (o reproduceOptions) run(ctx context.Context, log string, stdin io.Reader, 
 		return err
 	}
 	result := attempt.Score(r)
-	if o.json {
+	if o.format == "json" {
 		err = json.NewEncoder(stdout).Encode(struct {
 			*reproduce.Attempt
 			reproduce.Result

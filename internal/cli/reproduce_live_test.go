@@ -54,7 +54,7 @@ func reproduceOne(t *testing.T, name, file string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args, here := []string{"reproduce", file, "--json"}, "cgroup lab"
+	args, here := []string{"reproduce", file, "-o", "json"}, "cgroup lab"
 	if m := virtual.FindSubmatch(log); m != nil {
 		args = append(args, "--lab", "vm", "--kernel", string(m[1]), "--cgroup", string(m[2]), "--seed", "0")
 		here = fmt.Sprintf("vm, %s, v%s, seed 0", m[1], m[2])

@@ -30,7 +30,6 @@ type whatifOptions struct {
 	reproduceOptions
 	requests, limits, sizes, classes []string
 	node, toKernel, toKubelet        string
-	format                           string
 	prove                            bool
 }
 
@@ -177,7 +176,7 @@ func (o whatifOptions) changes(s subject) ([]whatif.Change, error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("--node: %w", err))
 		} else if s.attempt != nil {
-			errs = append(errs, errors.New("--node: a report is changed by its limit and requests; write its scenario with reproduce -o, and change the node there"))
+			errs = append(errs, errors.New("--node: a report is changed by its limit and requests; write its scenario with reproduce --out, and change the node there"))
 		}
 		changes = append(changes, whatif.Change{What: "node", Memory: b})
 	}
