@@ -78,6 +78,8 @@ func (c *inquiry) judge(e *Explanation) {
 	switch {
 	case c.damaged != "":
 		e.because(NotJudged, "%s", c.damaged)
+	case c.report.Mixed:
+		e.because(NotJudged, "the lines contradict each other, so that they are those of several reports: nothing can be computed from them together")
 	case len(c.tasks) == 0 && c.killsAllocating():
 		e.because(Explained, "vm.oom_kill_allocating_task is set: the kernel killed the allocating process and did not compare points")
 	case c.report.Bare():

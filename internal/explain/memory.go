@@ -34,6 +34,7 @@ const (
 func (c *inquiry) memory() []Part {
 	var parts []Part
 	switch {
+	case c.report.Mixed:
 	case c.constraint == oomreport.ConstraintMemcg && len(c.report.Stats) > 0:
 		parts = c.memcgParts()
 	case c.constraint != oomreport.ConstraintMemcg && len(c.report.MemInfo) > 0:

@@ -61,12 +61,15 @@ type Assembler struct {
 	current *Report // the latest report, nil before the first
 	open    bool    // current has no kill yet: any line may belong to it
 
-	section  kind         // of the latest line that current took
-	stage    kind         // the furthest kind that current took
-	quiet    int          // lines since then
-	layout   []field      // of the task table
-	pids     map[int]bool // in the task table
-	lastKill Position     // or group kill
+	section  kind        // of the latest line that current took
+	stage    kind        // the furthest kind that current took
+	quiet    int         // lines since then
+	layout   []field     // of the task table
+	pids     map[int]int // to their rows in the task table
+	victimIn string      // the victim's cgroup, before 5.0, which names the victim later
+	lastKill Position    // or group kill
+
+	backwards bool // the latest report was older than what came next
 
 	withheld int      // reports that the kernel suppressed before the next
 	early    *Machine // from lines that came while no report was open
@@ -127,9 +130,9 @@ func (a *Assembler) repeated(r Record) bool {
 // start closes the latest report and starts the next.
 func (a *Assembler) start(at Position) {
 	a.close()
-	a.current, a.open = &Report{At: at}, true
+	a.current, a.open = &Report{At: at, Backwards: a.backwards}, true
 	a.section, a.stage = other, other
-	a.layout, a.pids = nil, nil
+	a.layout, a.pids, a.victimIn = nil, nil, ""
 	a.events = append(a.events, Event{Kind: Started, Report: a.current})
 }
 
@@ -143,6 +146,10 @@ func (a *Assembler) close() {
 
 // take adds a line to the report that it belongs to, and says if it did.
 func (a *Assembler) take(k kind, text string, at Position) (ok bool) {
+	a.backwards = a.backwards && !a.open
+	if k.own() && a.open && at.Uptime > 0 && at.Uptime < a.current.At.Uptime {
+		a.open, a.backwards = false, true
+	}
 	switch k {
 	case suppressed: // "3 callbacks suppressed", a line before the header
 		a.withheld, ok = number[int](text, suppressedMark)
@@ -192,7 +199,10 @@ func (a *Assembler) takeOwn(k kind, text string, at Position) bool {
 		}
 	}
 	set(a.current)
-	if k == columns {
+	switch k {
+	case taskIn:
+		a.victimIn, _, _ = strings.Cut(strings.TrimPrefix(text, "Task in "), limitOf)
+	case columns:
 		a.layout = layoutOf(a.current.Columns)
 	}
 	return true
@@ -211,10 +221,14 @@ func parseOwn(k kind, text string) func(*Report) {
 	switch k {
 	case memory, memsw, swap, kmem:
 		if c, ok := parseCounter(text); ok {
-			return func(r *Report) { *r.counter(k) = c }
+			return func(r *Report) {
+				before := r.counter(k)
+				r.Mixed = r.Mixed || *before != nil && **before != *c
+				*before = c
+			}
 		}
 	case taskIn:
-		_, domain, _ := strings.Cut(text, " killed as a result of limit of ")
+		_, domain, _ := strings.Cut(text, limitOf)
 		return func(r *Report) { r.Domain = domain }
 	case statsHead:
 		path, stats := parseStatsHead(text)
@@ -268,11 +282,13 @@ func (a *Assembler) takeShared(k kind, text string) bool {
 	case row:
 		t, ok := parseRow(text, a.layout)
 		// A second row of a pid comes from a log that was doubled.
-		if ok && !a.pids[t.PID] && len(r.Tasks) < maxRows {
+		if before, again := a.pids[t.PID]; ok && again {
+			r.Mixed = r.Mixed || r.Tasks[before].RSS != t.RSS || r.Tasks[before].Name != t.Name
+		} else if ok && len(r.Tasks) < maxRows {
 			if a.pids == nil {
-				a.pids = make(map[int]bool)
+				a.pids = make(map[int]int)
 			}
-			a.pids[t.PID] = true
+			a.pids[t.PID] = len(r.Tasks)
 			r.Tasks = append(r.Tasks, t)
 		}
 		return ok
@@ -291,7 +307,9 @@ func (a *Assembler) takeStat(text string) bool {
 	switch a.section {
 	case statsHead:
 		s, ok := parseStat(text)
-		if ok && len(r.Stats) < maxLines {
+		if before, again := r.Stats.Get(s.Name); ok && again {
+			r.Mixed = r.Mixed || before != s.Value
+		} else if ok && len(r.Stats) < maxLines {
 			r.Stats = append(r.Stats, s)
 		}
 		return ok

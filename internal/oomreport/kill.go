@@ -12,6 +12,7 @@ func (a *Assembler) takeSelection(text string, at Position) bool {
 	if !a.open || a.stage >= selection {
 		a.start(at)
 	}
+	v.Memcg = a.victimIn
 	a.current.Victim = v
 	a.setGlobal(text)
 	return true
@@ -29,7 +30,7 @@ func (a *Assembler) takeKilled(text string, at Position) bool {
 		known.Times++
 		k = known
 	} else {
-		if !a.open && !a.groupGoesOn(at) {
+		if !a.open && !a.groupGoesOn(at) || a.open && a.isOfAnother(k) {
 			a.start(at)
 		}
 		if len(a.current.Kills) < maxRows {
@@ -40,6 +41,17 @@ func (a *Assembler) takeKilled(text string, at Position) bool {
 	a.open, a.lastKill = false, at
 	a.events = append(a.events, Event{Kind: Killed, Report: a.current, Kill: k})
 	return true
+}
+
+// isOfAnother says that a kill is not that of the open report, whose own the
+// log has lost. The kernel may choose a process and name a thread of it, which
+// may have another name but not another user.
+func (a *Assembler) isOfAnother(k *Kill) bool {
+	v := a.current.Victim
+	if v == nil || v.UID == nil || v.PID == k.PID || v.Name == k.Name {
+		return false
+	}
+	return a.current.Mixed || k.UID != nil && *v.UID != *k.UID
 }
 
 func (a *Assembler) killOf(pid int) *Kill {

@@ -34,10 +34,20 @@ const (
 	panicked
 )
 
+// own says that nobody but the OOM killer prints such a line while it runs.
+func (k kind) own() bool {
+	switch k {
+	case other, suppressed, header, trace, memInfoHead, machine, tasksHead, row, reaped:
+		return false
+	}
+	return true
+}
+
 const (
 	headerMark     = " invoked oom-killer:"
 	killedMark     = "Killed process "
 	suppressedMark = "oom_kill_process: "
+	limitOf        = " killed as a result of limit of "
 	panicMark      = "Kernel panic - not syncing: "
 	groupSuffix    = " are going to be killed due to memory.oom.group set"
 )
@@ -84,10 +94,13 @@ func classify(s string) kind {
 		return row
 	case strings.HasPrefix(s, "Tasks in ") && strings.Contains(s, groupSuffix):
 		return groupKill
-	case strings.HasPrefix(s, "Task in ") && strings.Contains(s, " killed as a result of limit of "):
+	case strings.HasPrefix(s, "Task in ") && strings.Contains(s, limitOf):
 		return taskIn
 	case strings.HasSuffix(s, " pages RAM"), strings.HasSuffix(s, " pages reserved"):
-		return machine
+		if pages, _, _ := strings.Cut(s, " "); isDigits(pages) {
+			return machine
+		}
+		return other
 	case strings.HasPrefix(s, panicMark+"Out of memory"), strings.HasPrefix(s, panicMark+"System is deadlocked on memory"):
 		return panicked
 	}

@@ -41,6 +41,8 @@ func missing(r *Report) []string {
 		lack(r.Constraint != "" && r.Victim == nil, "the end of the oom-kill: line: it is cut")
 		lack(len(r.Kills) == 0, "the \"Killed process\" line")
 	}
+	lack(r.Mixed, "which of its lines are of one report: they contradict each other")
+	lack(r.Backwards, "what belongs before its first line: the log runs backwards there (turn it around, as tac does), or another boot begins")
 	lack(r.LostRecords > 0, "%d records of /dev/kmsg from its middle", r.LostRecords)
 	return out
 }

@@ -2,9 +2,7 @@ package oomreport
 
 import (
 	"cmp"
-	"encoding/json"
 	"strings"
-	"time"
 )
 
 // logLine is a physical line of a log file, taken apart.
@@ -15,103 +13,68 @@ type logLine struct {
 	prefixed bool
 	// blankEnd says that the line ended with a blank.
 	blankEnd bool
+	// whole is the line as it stands in the file, quotation marks included.
+	whole string
+	// tagged says that the line names the program that wrote it.
+	tagged bool
 }
 
-// splitLine takes the prefixes off a line, the outermost first: quotation,
-// container runtime or JSON, priority, time and host, tag, printk time, caller.
-// Each is taken once, so that a process cannot hide its name behind one more.
-func splitLine(s string) logLine {
+// splitLine takes a line of a file apart. What wraps lines in JSON may have
+// several in one.
+func splitLine(s string) []logLine {
 	s = strings.TrimRight(s, "\r\n")
-	s = strings.ReplaceAll(s, "\u00a0", " ") // HTML mail
-	if strings.Contains(s, "\x1b[") {
-		s = stripColours(s)
-	}
-	l := logLine{blankEnd: strings.HasSuffix(s, " ")}
+	s = unstyled(s)
+	outer := logLine{whole: s}
 	s = trimQuotes(s)
-	if strings.HasPrefix(s, "{") {
-		if rest, raw, ok := l.cutJSON(s); ok {
-			l.prefixed = true
-			if raw {
-				l.Text = rest
-				return l
-			}
-			s = strings.TrimRight(rest, "\r\n")
-		}
+	text, raw := outer.cutWrapper(s)
+	if !strings.Contains(text, "\n") {
+		outer.split(text, raw)
+		return []logLine{outer}
+	}
+	var lines []logLine
+	for part := range strings.SplitSeq(strings.TrimRight(text, "\r\n"), "\n") {
+		l := outer
+		l.split(strings.TrimRight(part, "\r"), raw)
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// split takes the prefixes off a line, the outermost first: container runtime,
+// priority, time and host, tag, printk time, caller. Each is taken once, so that
+// a process cannot hide its name behind one more. raw says that there are none.
+func (l *logLine) split(s string, raw bool) {
+	l.blankEnd = strings.HasSuffix(s, " ")
+	if raw {
+		l.Text = s
+		return
 	}
 	if r, ok := ParseKmsg(s); ok {
 		r.Host = l.Host
-		return logLine{Record: r, prefixed: true, blankEnd: l.blankEnd}
+		l.Record, l.prefixed = r, true
+		return
 	}
+	if isField(s) {
+		l.prefixed, l.Userspace = true, true
+		return
+	}
+	s = strings.ReplaceAll(s, "\t", " ") // between columns of text
 	s = l.cutRuntime(s)
 	s = l.cutPriority(s)
 	s = l.cutTime(s)
 	s = l.cutTag(s)
 	s = l.cutPrintk(s)
-	if !l.prefixed {
+	if !l.prefixed || l.Uptime == 0 && !l.tagged && strange(s) {
 		s = l.cutConsole(s)
 	}
 	l.Text = strings.TrimLeft(s, " \t")
-	return l
 }
 
-// stripColours removes the escape sequences of `dmesg --color=always`.
-func stripColours(s string) string {
-	var out strings.Builder
-	for {
-		before, after, found := strings.Cut(s, "\x1b[")
-		out.WriteString(before)
-		if !found {
-			return out.String()
-		}
-		s = strings.TrimLeft(after, "0123456789;")
-		if s != "" {
-			s = s[1:]
-		}
-	}
-}
-
-// trimQuotes removes indentation and the marks of quoted mail and Markdown.
-func trimQuotes(s string) string {
-	return strings.TrimLeft(s, " \t>")
-}
-
-// cutJSON reads a line of `journalctl -o json`, or of a container runtime or
-// log shipper that wraps lines in JSON. raw says that the text has no prefix.
-func (l *logLine) cutJSON(s string) (text string, raw, ok bool) {
-	var entry struct {
-		Log       *string         `json:"log"` // docker's json-file
-		Time      string          `json:"time"`
-		Message   json.RawMessage `json:"MESSAGE"`
-		Transport string          `json:"_TRANSPORT"`
-		Host      string          `json:"_HOSTNAME"`
-		Realtime  string          `json:"__REALTIME_TIMESTAMP"`
-		Monotonic string          `json:"_SOURCE_MONOTONIC_TIMESTAMP"`
-	}
-	if json.Unmarshal([]byte(s), &entry) != nil {
-		return "", false, false
-	}
-	if entry.Log != nil {
-		l.Stamp = entry.Time
-		return *entry.Log, false, true
-	}
-	if json.Unmarshal(entry.Message, &text) != nil {
-		// A message that is not UTF-8 is an array of bytes.
-		var numbers []uint16
-		if json.Unmarshal(entry.Message, &numbers) != nil {
-			return "", false, false
-		}
-		bytes := make([]byte, len(numbers))
-		for i, n := range numbers {
-			bytes[i] = byte(n)
-		}
-		text = string(bytes)
-	}
-	l.Host, l.Stamp = entry.Host, entry.Realtime
-	if us, ok := parse[int64](entry.Monotonic); ok {
-		l.Uptime = time.Duration(us) * time.Microsecond
-	}
-	l.Userspace = entry.Transport != "" && entry.Transport != "kernel"
-	return text, entry.Transport == "kernel", true
+// strange says that a line has something before its text that is no known
+// prefix: nothing stands there but a process name.
+func strange(s string) bool {
+	name, _, header := strings.Cut(s, headerMark)
+	return header && len(name) > maxName || !header && classify(strings.TrimLeft(s, " \t")) == other
 }
 
 // cutRuntime takes off "2025-06-24T18:49:43.1Z stdout F " of CRI runtimes,
@@ -136,7 +99,8 @@ func (l *logLine) cutRuntime(s string) string {
 }
 
 // cutPriority takes off "<4>" (a console, `dmesg -r`, syslog) and "kern  :warn
-// : " (`dmesg -x`, Talos). A facility other than kern is not the kernel's.
+// : " (`dmesg -x`, Talos, which may put a node before it). A facility other than
+// kern is not the kernel's.
 func (l *logLine) cutPriority(s string) string {
 	if strings.HasPrefix(s, "<") {
 		text, rest, ok := strings.Cut(s[1:], ">")
@@ -144,6 +108,11 @@ func (l *logLine) cutPriority(s string) string {
 			l.prefixed, l.Userspace = true, l.Userspace || n >= 8
 			// RFC 5424 has its version next.
 			s = strings.TrimPrefix(rest, "1 ")
+		}
+	}
+	if node, rest, ok := strings.Cut(s, ": "); ok && !strings.ContainsAny(node, " [") {
+		if facility, _, ok := strings.Cut(rest, ":"); ok && facility == "kern" {
+			l.Host, s = node, rest
 		}
 	}
 	facility, rest, ok := strings.Cut(s, ":")
@@ -186,22 +155,35 @@ func (l *logLine) cutTag(s string) string {
 		if tag, ok := strings.CutSuffix(word, ":"); ok {
 			name, _, _ := strings.Cut(tag, "[") // app[7]
 			if name == "kernel" {
-				l.prefixed, l.Host = true, cmp.Or(host, l.Host)
+				l.prefixed, l.tagged, l.Host = true, true, cmp.Or(host, l.Host)
 				return after
 			}
 			if l.prefixed && i <= 1 && classify(s) == other {
-				l.Userspace = true
+				l.tagged, l.Userspace = true, true
 			}
 			return s
 		}
-		if text, ok := strings.CutPrefix(strings.TrimLeft(after, " "), "- - - "); ok {
-			l.prefixed, l.Host = true, host
+		if text, ok := cutStructured(strings.TrimLeft(after, " ")); ok && i > 0 {
+			l.prefixed, l.tagged, l.Host = true, true, host
 			l.Userspace = l.Userspace || word != "kernel"
 			return strings.TrimPrefix(text, "\ufeff")
 		}
 		host, rest = cmp.Or(host, word), after
 	}
 	return s
+}
+
+// cutStructured takes off what RFC 5424 has after the program's name: process
+// id and message id, which are "-" for the kernel, and structured data.
+func cutStructured(s string) (rest string, ok bool) {
+	if rest, ok = strings.CutPrefix(s, "- - "); !ok {
+		return "", false
+	}
+	if strings.HasPrefix(rest, "[") {
+		_, rest, ok = strings.Cut(rest, "\"] ")
+		return rest, ok
+	}
+	return strings.CutPrefix(rest, "- ")
 }
 
 // cutPrintk takes off "[  825.463165]" and "[ T3106]" behind a tag, where no

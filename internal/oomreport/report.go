@@ -84,6 +84,13 @@ type Report struct {
 	// LostRecords counts records of /dev/kmsg that are absent from the middle
 	// of the report, by their sequence numbers.
 	LostRecords uint64 `json:"lostRecords,omitempty"`
+	// Mixed says that one and the same thing is in it with two different values,
+	// so that its lines are those of several reports: of machines whose logs were
+	// put together, or pieces of a log.
+	Mixed bool `json:"mixed,omitempty"`
+	// Backwards says that it is older than what the log has before it: the log
+	// runs backwards, or another boot begins.
+	Backwards bool `json:"backwards,omitempty"`
 	// Missing says what the log lacks of the report.
 	Missing []string `json:"missing,omitempty"`
 }

@@ -27,6 +27,7 @@ type Scanner struct {
 	r     io.Reader
 	store []byte
 	buf   []byte // the part of store that is read and not yet done with
+	begun bool
 	eof   bool
 	skip  bool // the rest of a line that is too long
 	line  int  // lines before buf
@@ -120,6 +121,9 @@ func (s *Scanner) fill() {
 		s.skip = true
 		s.drop(len(s.buf))
 	}
+	if !s.begun {
+		s.r, s.begun = decode(s.r), true
+	}
 	n := copy(s.store, s.buf)
 	got, err := s.r.Read(s.store[n:])
 	s.buf = s.store[:n+max(got, 0)]
@@ -192,6 +196,12 @@ func candidate(b []byte) int {
 			break
 		}
 	}
+	// journald prints a message that is not printable as an array of bytes.
+	if i := bytes.Index(b, []byte(`"MESSAGE":[`)); i >= 0 {
+		if j := bytes.Index(b[i:], []byte("111,111,109")); j >= 0 { // "oom"
+			kill, b = i+j, b[:i+j]
+		}
+	}
 	for at := 0; ; {
 		i := bytes.Index(b[at:], []byte("oom"))
 		if i < 0 {
@@ -239,11 +249,14 @@ func (s *Scanner) readLine(whole []byte) {
 	default:
 		s.linger = max(s.linger-1, 0)
 	}
-	l := splitLine(string(text))
-	l.Line = s.line + 1
+	lines := splitLine(string(text))
+	number := s.line + 1
 	s.drop(n)
-	if before, ok := s.wrap.add(l); ok {
-		s.push(before)
+	for _, l := range lines {
+		l.Line = number
+		if before, ok := s.wrap.add(l); ok {
+			s.push(before)
+		}
 	}
 	if !s.reading() {
 		s.flush()

@@ -78,13 +78,13 @@ func TestUnfinishedReportIsGivenUp(t *testing.T) {
 	var a Assembler
 	a.Push(Record{Text: "dd invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"})
 	for range quietLines - 1 {
-		a.Push(splitLine(noise).Record)
+		a.Push(splitLine(noise)[0].Record)
 	}
 	if !a.Open() {
 		t.Error("given up too early")
 	}
-	a.Push(splitLine(noise).Record)
-	a.Push(splitLine(noise).Record)
+	a.Push(splitLine(noise)[0].Record)
+	a.Push(splitLine(noise)[0].Record)
 	if a.Open() {
 		t.Error("still open")
 	}

@@ -1,6 +1,10 @@
 package oomreport
 
-import "strings"
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
 
 // unwrapper joins what mail programs and consoles have wrapped.
 type unwrapper struct {
@@ -11,9 +15,23 @@ type unwrapper struct {
 	// kept and eaten count the wrapped lines that kept the blank at their end,
 	// and those that did not.
 	kept, eaten int
+	// widths counts the wrapped lines by their length, wrapped counts them all.
+	widths  map[int]int
+	wrapped int
 }
 
 const maxParts = 32
+
+// screens are the usual widths of consoles.
+var screens = []int{80, 100, 120, 128, 132, 160}
+
+// full says that a line was cut because its screen was full, wherever that was:
+// then nothing is missing between it and the next. Mail programs and people
+// wrap at blanks, so that their lines differ in length.
+func (u *unwrapper) full(width int) bool {
+	alike := u.widths[width]
+	return alike >= 2 && alike*3 >= u.wrapped*2 || slices.Contains(screens, width) && alike*2 >= u.wrapped
+}
 
 // add takes the next physical line and returns the line before it, if that is
 // whole now.
@@ -75,12 +93,27 @@ func (u *unwrapper) cut(s string) bool {
 	case killed:
 		return lacks("file-rss:") || strings.HasSuffix(s, ",")
 	}
-	return strings.HasSuffix(s, ": Killed process")
+	s = strings.ReplaceAll(s, "\n", " ") + " "
+	begins := func(words string) bool { return strings.HasPrefix(s, words) }
+	return begins("Task in ") && lacks(limitOf) || begins("Tasks in ") && lacks(groupSuffix) ||
+		strings.HasSuffix(s, "Memory cgroup stats for ") || strings.HasSuffix(s, ": Killed process ")
 }
 
 func (u *unwrapper) join(l logLine) {
 	p := &u.pending
 	u.parts++
+	width := utf8.RuneCountInString(p.whole)
+	p.whole = l.whole
+	hard := u.full(width)
+	if u.widths == nil || len(u.widths) > maxLines {
+		u.widths, u.wrapped = map[int]int{}, 0
+	}
+	u.widths[width]++
+	u.wrapped++
+	if hard {
+		p.Text += l.whole
+		return
+	}
 	if strings.TrimSpace(p.Text) == "" {
 		p.Text, p.blankEnd = l.Text, l.blankEnd
 		return
