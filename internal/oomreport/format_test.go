@@ -3,6 +3,7 @@ package oomreport
 import (
 	"encoding/json"
 	"fmt"
+	"html"
 	"strings"
 	"testing"
 
@@ -61,6 +62,15 @@ func wrap(s string, width int, flowed bool) string {
 	return strings.Join(append(out, s), "\n")
 }
 
+// fill breaks a line where a screen is full.
+func fill(s string, width int) string {
+	var out []string
+	for len(s) > width {
+		out, s = append(out, s[:width]), s[width:]
+	}
+	return strings.Join(append(out, s), "\n")
+}
+
 // formats are the ways in which people keep kernel logs.
 var formats = map[string]func(r Record) string{
 	"kmsg": func(r Record) string {
@@ -93,6 +103,44 @@ var formats = map[string]func(r Record) string{
 		}
 		return fmt.Sprintf(`{"MESSAGE":%s,"_TRANSPORT":"kernel","_HOSTNAME":"n","__REALTIME_TIMESTAMP":"1","_SOURCE_MONOTONIC_TIMESTAMP":"%d"}`, quote(r.Text), r.Uptime.Microseconds())
 	},
+	"journalctl json-pretty": func(r Record) string {
+		return "{\n\t\"_TRANSPORT\" : \"kernel\",\n\t\"PRIORITY\" : \"4\",\n\t\"MESSAGE\" : " + quote(r.Text) + ",\n\t\"_HOSTNAME\" : \"n\"\n}"
+	},
+	"journalctl json-seq": func(r Record) string { return "\x1e" + `{"_TRANSPORT":"kernel","MESSAGE":` + quote(r.Text) + "}" },
+	"journalctl json-sse": func(r Record) string { return `data: {"_TRANSPORT":"kernel","MESSAGE":` + quote(r.Text) + "}\n" },
+	"journalctl export": func(r Record) string {
+		return "__CURSOR=s=1;i=2\n_TRANSPORT=kernel\nMESSAGE=" + r.Text + "\nPRIORITY=4\n"
+	},
+	"journalctl verbose": func(r Record) string {
+		return "Tue 2025-06-24 18:49:43.123456 UTC [s=1;i=2]\n    _TRANSPORT=kernel\n    MESSAGE=" + r.Text + "\n    PRIORITY=4"
+	},
+	"dmesg json": func(r Record) string {
+		return "      {\n         \"pri\": 4,\n" + stamp(r, "         \"time\": %5d.%06d,\n") + "         \"msg\": " + quote(r.Text) + "\n      },"
+	},
+	"Google Cloud": func(r Record) string {
+		return `{"jsonPayload":{"MESSAGE":` + quote(r.Text) + `,"_TRANSPORT":"kernel"},"timestamp":"2025-06-24T18:49:43Z"}`
+	},
+	"text payload": func(r Record) string { return `{"textPayload":` + quote(printk(r)) + `}` },
+	"shipper":      func(r Record) string { return `{"message":` + quote(printk(r)+"\n") + `,"host":{"name":"n"}}` },
+	"many in JSON": func(r Record) string {
+		return `{"message":` + quote("[    1.000000] eth0: link up\n"+printk(r)+"\n[    1.000000] eth0: link down") + `}`
+	},
+	"JSON strings": func(r Record) string { return "    " + quote(printk(r)) + "," },
+	"with labels":  func(r Record) string { return "2025-06-24T18:49:43Z\t{job=\"systemd\"}\t" + printk(r) },
+	"kmsg continued": func(r Record) string {
+		return fmt.Sprintf("6,%d,%d,-;%s\n SUBSYSTEM=memory\n DEVICE=c1:2", r.Seq, r.Uptime.Microseconds(), r.Text)
+	},
+	"syslog data": func(r Record) string {
+		return `<4>1 2025-06-24T18:49:43Z node-1 kernel - - [meta sequenceId="7"] ` + printk(r)
+	},
+	"talos nodes":   func(r Record) string { return "10.0.0.1: kern: warning: [2025-05-18T15:40:20.653515542Z]: " + r.Text },
+	"HTML":          func(r Record) string { return html.EscapeString("> "+printk(r)) + "<br>" },
+	"HTML entities": func(r Record) string { return strings.ReplaceAll(printk(r), "  ", "&nbsp; ") },
+	"tabs":          func(r Record) string { return strings.ReplaceAll(printk(r), "  ", "\t") },
+	"bracket lost":  func(r Record) string { return strings.TrimLeft(printk(r), "[ ") },
+	"80 columns":    func(r Record) string { return fill(printk(r), 80) },
+	"177 columns":   func(r Record) string { return fill("Jun 24 18:49:43 node-1 kernel: "+printk(r), 177) },
+	"80 bare":       func(r Record) string { return fill(r.Text, 80) },
 	"syslog":        func(r Record) string { return "Jun  4 18:49:43 node-1 kernel: " + printk(r) },
 	"syslog nohost": func(r Record) string { return "Jan  5 15:19:27 kernel: " + printk(r) },
 	"syslog 3339":   func(r Record) string { return "2025-06-24T18:49:43.123456+02:00 node-1 kernel: " + printk(r) },

@@ -34,6 +34,11 @@ func counterLimit(b mem.Bytes) mem.Limit {
 // statistics follow in the same line: "cache:844KB rss:521136KB".
 func parseStatsHead(s string) (path string, stats Stats) {
 	words := strings.Fields(strings.TrimPrefix(s, "Memory cgroup stats for "))
+	for i := len(words) - 2; i >= 0; i-- { // "rss:44", "8KB": a screen was full
+		if isCutStat(words[i], words[i+1]) {
+			words = slices.Replace(words, i, i+2, words[i]+words[i+1])
+		}
+	}
 	for i := len(words) - 1; i >= 0; i-- {
 		name, amount, ok := strings.Cut(words[i], ":")
 		if !ok || !strings.HasSuffix(amount, "KB") {
@@ -46,6 +51,12 @@ func parseStatsHead(s string) (path string, stats Stats) {
 	}
 	slices.Reverse(stats)
 	return strings.TrimSuffix(path, ":"), stats
+}
+
+func isCutStat(word, next string) bool {
+	name, digits, ok := strings.Cut(word, ":")
+	rest, isEnd := strings.CutSuffix(next, "KB")
+	return ok && name != "" && isEnd && (isDigits(digits) || digits == "") && (isDigits(rest) || rest == "") && digits+rest != ""
 }
 
 func parseProtection(s string) (*Protection, bool) {

@@ -97,10 +97,10 @@ func classify(s string) kind {
 	case strings.HasPrefix(s, "Task in ") && strings.Contains(s, limitOf):
 		return taskIn
 	case strings.HasSuffix(s, " pages RAM"), strings.HasSuffix(s, " pages reserved"):
-		if pages, _, _ := strings.Cut(s, " "); isDigits(pages) {
+		if pages, unit, _ := strings.Cut(s, " "); isDigits(pages) && strings.Count(unit, " ") == 1 {
 			return machine
 		}
-		return other
+		return other // it has a prefix that is not known
 	case strings.HasPrefix(s, panicMark+"Out of memory"), strings.HasPrefix(s, panicMark+"System is deadlocked on memory"):
 		return panicked
 	}

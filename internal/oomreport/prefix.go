@@ -54,7 +54,7 @@ func (l *logLine) split(s string, raw bool) {
 		l.Record, l.prefixed = r, true
 		return
 	}
-	if isField(s) {
+	if isField(s) && classify(s) == other {
 		l.prefixed, l.Userspace = true, true
 		return
 	}
@@ -64,7 +64,7 @@ func (l *logLine) split(s string, raw bool) {
 	s = l.cutTime(s)
 	s = l.cutTag(s)
 	s = l.cutPrintk(s)
-	if !l.prefixed || l.Uptime == 0 && !l.tagged && strange(s) {
+	if (!l.prefixed || l.Uptime == 0 && !l.tagged) && strange(s) {
 		s = l.cutConsole(s)
 	}
 	l.Text = strings.TrimLeft(s, " \t")

@@ -19,6 +19,12 @@ func (l *logLine) cutTime(s string) string {
 		}
 		return s
 	}
+	if inside, rest, ok := strings.Cut(s[:min(len(s), 24)], "]"); ok { // its bracket was not copied
+		if up, ok := parseUptime(inside); ok {
+			l.prefixed, l.Uptime = true, up
+			return strings.TrimPrefix(rest+s[min(len(s), 24):], " ")
+		}
+	}
 	if n := stampLen(s); n > 0 {
 		l.prefixed = true
 		if l.Stamp == "" {

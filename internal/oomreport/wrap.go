@@ -22,15 +22,23 @@ type unwrapper struct {
 
 const maxParts = 32
 
-// screens are the usual widths of consoles.
-var screens = []int{80, 100, 120, 128, 132, 160}
+// screens are the usual widths of consoles. A line longer than wide is one of a
+// terminal, too: people wrap at less.
+var screens = []int{80, 100, 120}
+
+const wide = 120
 
 // full says that a line was cut because its screen was full, wherever that was:
 // then nothing is missing between it and the next. Mail programs and people
 // wrap at blanks, so that their lines differ in length.
 func (u *unwrapper) full(width int) bool {
 	alike := u.widths[width]
-	return alike >= 2 && alike*3 >= u.wrapped*2 || slices.Contains(screens, width) && alike*2 >= u.wrapped
+	usual := slices.Contains(screens, width)
+	if width > wide {
+		usual = true
+		alike += u.widths[width-1] + u.widths[width+1] // a blank at the end may be lost
+	}
+	return alike >= 2 && alike*3 >= u.wrapped*2 || usual && alike*2 >= u.wrapped
 }
 
 // add takes the next physical line and returns the line before it, if that is
@@ -72,7 +80,7 @@ func (u *unwrapper) continues(l logLine) bool {
 	if classify(l.Text) != other {
 		return false
 	}
-	return u.pending.prefixed || u.cut(before)
+	return u.pending.prefixed || u.cut(before) || classify(before) == killed && u.full(utf8.RuneCountInString(u.pending.whole))
 }
 
 // cut says that a line lacks its end.
