@@ -73,6 +73,12 @@ reproduce: build ## provoke the OOM reports of the corpus again, and compare; so
 	OOMLAB_STRESSOR=$(CURDIR)/bin/oomlab-stressor OOMLAB_REPRODUCE=$(CURDIR)/artifacts/reproduce.md $(GO) test -count=1 -timeout 30m -run TestReproduceTheCorpus ./internal/cli; \
 		status=$$?; cat artifacts/reproduce.md; exit $$status
 
+.PHONY: foreign
+foreign: ## explain OOM reports that others published (LOGS=DIRECTORY), and compare with what is known of them
+	@mkdir -p artifacts
+	OOMLAB_FOREIGN_LOGS=$(abspath $(LOGS)) OOMLAB_FOREIGN_TABLE=$(CURDIR)/artifacts/foreign.md $(GO) test -count=1 -run TestForeignLogs ./internal/explain; \
+		status=$$?; cat artifacts/foreign.md; exit $$status
+
 .PHONY: catalog
 catalog: ## write docs/catalog.md from the scenario files
 	$(GO) run ./cmd/oomlab scenarios -o markdown > docs/catalog.md

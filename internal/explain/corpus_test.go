@@ -4,83 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/oomlab/oomlab/internal/oomreport"
 )
-
-// sharedCorpus holds reports that others published. It is no part of the
-// module: logs of unknown licence are read, not copied.
-const sharedCorpus = "../../../shared/corpus"
-
-// sharedTold is what each report of the shared corpus comes to: the agreement,
-// and the victim's rank of so many processes. INDEX.md there says the same of
-// those whose table is complete, computed by hand.
-var sharedTold = map[string][]string{
-	"01": {"agrees 1 of 112"},
-	"03": {"agrees 1 of 85"},
-	"05": {"agrees 1 of 1"},
-	"07": {"agrees 1 of 1", "agrees 1 of 1"},
-	"09": {"agrees 1 of 96", "agrees 1 of 84", "agrees 1 of 77"},
-	"11": {"tie 1 of 21"}, // all points negative, raised to 1 by that kernel
-	"13": {"agrees 1 of 3"},
-	"15": {"not-judged", "not-judged", "not-judged"}, // no table
-	"17": {"agrees 1 of 2"},
-	"19": {"agrees 1 of 1"},
-	"21": {"agrees 1 of 10"},
-	"23": {"agrees 1 of 32", "agrees 1 of 31", "not-judged"},
-	"25": {"agrees 1 of 38"},
-	"27": {"agrees 1 of 44"},
-	"29": {"not-judged"}, // no victim stated
-	"31": {"agrees 1 of 1"},
-	"33": {"not-judged"},
-	"35": {"explained 2 of 4"}, // a patched kernel with a column of its own
-	"37": {"agrees 1 of 378"},
-	"39": {"agrees"}, // nobody to kill
-	"41": {"agrees 1 of 2"},
-	"43": {"not-judged", "not-judged", "not-judged", "not-judged", "not-judged"},
-	"45": {"not-judged", "not-judged"},
-	"47": {"not-judged", "not-judged"},
-	"49": {"agrees 1 of 6"},
-	"51": {"agrees 1 of 2"},
-	"53": {"agrees 1 of 1"},
-	"55": {"not-judged"},
-	"57": {"not-judged"},
-	"59": {"agrees 1 of 2"}, // the log names a thread
-	"61": {"not-judged"},
-	"63": {"agrees 1 of 2"},
-	"65": {"agrees 1 of 1", "not-judged"},
-	"67": {"not-judged"},
-	"69": {"not-judged"},
-	"71": {"not-judged", "not-judged"},
-	"73": {"explained", "explained", "explained", "explained"}, // oom_kill_allocating_task
-}
-
-func TestSharedCorpus(t *testing.T) {
-	paths, err := filepath.Glob(sharedCorpus + "/*.log")
-	if err != nil || len(paths) == 0 {
-		t.Skipf("no logs in %s", sharedCorpus)
-	}
-	for _, path := range paths {
-		log, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		number, _, _ := strings.Cut(filepath.Base(path), "-")
-		var got []string
-		for _, e := range explainAll(t, log) {
-			got = append(got, summary(e))
-		}
-		if want := sharedTold[number]; strings.Join(got, "; ") != strings.Join(want, "; ") {
-			t.Errorf("%s: %q, want %q", filepath.Base(path), got, want)
-		}
-	}
-}
 
 func summary(e *Explanation) string {
 	if e.Victim == nil || e.Victim.Rank == 0 {

@@ -117,6 +117,17 @@ func TestCutLogs(t *testing.T) {
 	}
 }
 
+func dead(r *Report) string {
+	var out []string
+	for _, k := range r.Kills {
+		out = append(out, Process{k.PID, k.Name}.String())
+	}
+	if out == nil && r.Victim != nil {
+		out = append(out, Process{r.Victim.PID, r.Victim.Name}.String())
+	}
+	return strings.Join(out, " ")
+}
+
 // The memory that a log takes must not grow with the log.
 func TestScannerMemoryIsConstant(t *testing.T) {
 	one := string(file(corpus(t)["testdata/shmem.txtar"], "log"))
