@@ -30,13 +30,13 @@ func (s *State) addEvent(version string, raw json.RawMessage) error {
 	} else if err := json.Unmarshal(raw, &e); err != nil {
 		return err
 	}
-	s.Events = append(s.Events, eventOf(&e))
+	s.Events = append(s.Events, EventOf(&e))
 	return nil
 }
 
-// eventOf takes from an event what it tells. Older clients count in count, newer
+// EventOf takes from an event what it tells. Older clients count in count, newer
 // ones in a series.
-func eventOf(e *corev1.Event) termination.Event {
+func EventOf(e *corev1.Event) termination.Event {
 	o := e.InvolvedObject
 	out := termination.Event{
 		Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, UID: string(o.UID), Container: containerAt(o.FieldPath),

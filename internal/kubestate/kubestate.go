@@ -195,7 +195,7 @@ func FromCluster(ctx context.Context, kubeconfig string) (*State, error) {
 		return nil, fmt.Errorf("list the events of %s: %w", config.Host, err)
 	}
 	for i := range events.Items {
-		s.Events = append(s.Events, eventOf(&events.Items[i]))
+		s.Events = append(s.Events, EventOf(&events.Items[i]))
 	}
 	return s, nil
 }

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/oomlab/oomlab/internal/kubestate"
 	"github.com/oomlab/oomlab/internal/record"
 )
 
@@ -23,13 +24,14 @@ func (n *node) Events(ctx context.Context, since time.Time) ([]record.Kubernetes
 		if err != nil {
 			return nil, fmt.Errorf("list events of %s: %w", namespace, err)
 		}
-		for _, e := range list.Items {
-			if kind == "Node" && e.InvolvedObject.Name != n.worker || lastSeen(e).Before(since.Truncate(time.Second)) {
+		for i := range list.Items {
+			e := kubestate.EventOf(&list.Items[i])
+			if kind == "Node" && e.Name != n.worker || e.Last.Before(since.Truncate(time.Second)) {
 				continue
 			}
 			all = append(all, record.KubernetesEvent{
-				Object: strings.ToLower(kind) + "/" + e.InvolvedObject.Name, Warning: e.Type == corev1.EventTypeWarning,
-				Reason: e.Reason, Message: strings.TrimSpace(e.Message), Count: countOf(e), Last: lastSeen(e),
+				Object: strings.ToLower(kind) + "/" + e.Name, Warning: list.Items[i].Type == corev1.EventTypeWarning,
+				Reason: e.Reason, Message: strings.TrimSpace(e.Message), Count: e.Count, Last: e.Last,
 			})
 		}
 	}
@@ -37,23 +39,4 @@ func (n *node) Events(ctx context.Context, since time.Time) ([]record.Kubernetes
 		return cmp.Or(a.Last.Compare(b.Last), cmp.Compare(a.Object, b.Object), cmp.Compare(a.Reason, b.Reason))
 	})
 	return all, nil
-}
-
-// lastSeen returns the latest time of an event. Those of events.k8s.io have
-// eventTime and, when repeated, a series in place of the older fields.
-func lastSeen(e corev1.Event) time.Time {
-	switch {
-	case e.Series != nil:
-		return e.Series.LastObservedTime.Time
-	case !e.LastTimestamp.IsZero():
-		return e.LastTimestamp.Time
-	}
-	return e.EventTime.Time
-}
-
-func countOf(e corev1.Event) int {
-	if e.Series != nil {
-		return int(e.Series.Count)
-	}
-	return max(1, int(e.Count))
 }
