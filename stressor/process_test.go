@@ -41,7 +41,22 @@ var build = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// enterEnv names the cgroup that this program enters before it becomes the one
+// that its arguments name.
+const enterEnv = "OOMLAB_TEST_ENTER"
+
+func enter(cgroup string) error {
+	if err := os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), []byte("0"), 0); err != nil {
+		return err
+	}
+	return syscall.Exec(os.Args[1], os.Args[1:], os.Environ())
+}
+
 func TestMain(m *testing.M) {
+	if cgroup := os.Getenv(enterEnv); cgroup != "" {
+		fmt.Fprintln(os.Stderr, enter(cgroup))
+		os.Exit(125)
+	}
 	code := m.Run()
 	if path, err := build(); err == nil && os.Getenv("OOMLAB_STRESSOR") == "" {
 		os.RemoveAll(filepath.Dir(path))
@@ -75,8 +90,8 @@ func start(t *testing.T, cgroup string, args ...string) *stressor {
 	}
 	s := &stressor{t: t, events: make(chan event, 1000), cmd: exec.Command(path, args...)}
 	if cgroup != "" { // enter it before the first byte is used
-		script := `echo $$ > "$0/cgroup.procs" && exec "$@"`
-		s.cmd = exec.Command("sh", append([]string{"-c", script, cgroup, path}, args...)...)
+		s.cmd = exec.Command(os.Args[0], append([]string{path}, args...)...)
+		s.cmd.Env = append(os.Environ(), enterEnv+"="+cgroup)
 	}
 	s.cmd.Stderr = &s.stderr
 	stdout, err := s.cmd.StdoutPipe()

@@ -12,16 +12,21 @@ import (
 const (
 	// JobFile is where the job lies in the initramfs.
 	JobFile = "/job.json"
+	// Program is where a program lies that is run in place of a scenario.
+	Program = "/program"
 	// Port is the guest's device for messages.
 	Port = "/dev/ttyS1"
 )
 
-// Job is what a machine is made for. Without a scenario it only proves that it
-// boots.
+// Job is what a machine is made for. Without a scenario or program it only
+// proves that it boots.
 type Job struct {
 	Scenario *scenarios.Scenario `json:"scenario,omitempty"`
+	// Program says that the program is to be run, with these arguments.
+	Program bool     `json:"program,omitempty"`
+	Args    []string `json:"args,omitempty"`
 	// Kubelet is the version whose formulas give the scores.
-	Kubelet qos.Version `json:"kubelet"`
+	Kubelet qos.Version `json:"kubelet,omitzero"`
 	// CgroupVersion is the hierarchy to mount, 1 or 2.
 	CgroupVersion int `json:"cgroupVersion"`
 	// User is the user to run the scenario as, in a cgroup that is delegated to
