@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"time"
 
@@ -18,11 +19,17 @@ import (
 // disk is behind.
 const scratch = "/var/tmp"
 
+// hugePages is how many huge pages are reserved: the machine is the program's.
+const hugePages = "16"
+
 // runProgram runs a program that lies in the initramfs, with the stressor next
 // to it, and sends its output line by line.
 func runProgram(ctx context.Context, args []string, port *port) error {
 	if err := mountAll([]mount{{"tmpfs", "/dev/shm", "tmpfs", ""}, {"ramfs", scratch, "ramfs", ""}}); err != nil {
 		return err
+	}
+	if err := os.WriteFile("/proc/sys/vm/nr_hugepages", []byte(hugePages), 0); err != nil {
+		return fmt.Errorf("reserve huge pages: %w", err)
 	}
 	read, write := io.Pipe()
 	cmd := exec.CommandContext(ctx, wire.Program, args...)
