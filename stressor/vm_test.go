@@ -36,7 +36,7 @@ func TestKindsOnCgroup2(t *testing.T) {
 		t.Fatalf("build the tests: %v\n%s", err, out)
 	}
 	passed := 0
-	err = vmlab.RunProgram(t.Context(), tests, []string{"-test.v", "-test.run", "^TestKindsAre|^TestHugeTLB$", "-test.skip", "/dirty"}, vmlab.Options{
+	err = vmlab.RunTests(t.Context(), tests, []string{"-test.v", "-test.run", "^TestKindsAre|^TestHugeTLB$", "-test.skip", "/dirty"}, vmlab.Options{
 		Kernel: kernel.File, KernelName: kernel.Package, CgroupVersion: 2, Accelerator: vmlab.TCG,
 		Observe: func(e record.Event) {
 			line := strings.TrimSpace(e.Text)

@@ -62,14 +62,14 @@ func do(ctx context.Context, port *port) (_ *record.Record, err error) {
 	if err := json.Unmarshal(data, &job); err != nil {
 		return nil, fmt.Errorf("read the job: %w", err)
 	}
-	if job.Scenario == nil && !job.Program {
+	if job.Scenario == nil && !job.Tests {
 		return nil, nil
 	}
 	if err := mountCgroups(job.CgroupVersion); err != nil {
 		return nil, err
 	}
-	if job.Program {
-		return nil, runProgram(ctx, job.Args, port)
+	if job.Tests {
+		return nil, runTests(ctx, job.Args, port)
 	}
 	if job.User != 0 {
 		root, err := become(job.User)

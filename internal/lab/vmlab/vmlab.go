@@ -110,15 +110,15 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 	return r, nil
 }
 
-// programMemory is what the machine of a program has.
-const programMemory = mem.GiB
+// testMemory is what a machine for tests has.
+const testMemory = mem.GiB
 
-// RunProgram runs a static program with the arguments in a machine of its own,
+// RunTests runs a static test program with the arguments in a machine of its own,
 // as root and on the chosen version of cgroups, next to /oomlab-stressor, which
 // OOMLAB_STRESSOR names. Observe gets its output, a line each. The error says
 // that it failed, or that the machine did. There is no disk: /var/tmp is a ramfs.
-func RunProgram(ctx context.Context, program string, args []string, o Options) error {
-	files, err := guestFiles(ctx, wire.Job{Program: true, Args: args, CgroupVersion: o.CgroupVersion})
+func RunTests(ctx context.Context, program string, args []string, o Options) error {
+	files, err := guestFiles(ctx, wire.Job{Tests: true, Args: args, CgroupVersion: o.CgroupVersion})
 	if err != nil {
 		return err
 	}
@@ -126,15 +126,15 @@ func RunProgram(ctx context.Context, program string, args []string, o Options) e
 	if err != nil {
 		return fmt.Errorf("read the guest's program: %w", err)
 	}
-	files = append(files, file{name: wire.Program[1:], mode: 0o755, data: data})
-	ctx, unguard, err := run.Guard(ctx, programMemory+hostOverhead)
+	files = append(files, file{name: wire.Tests[1:], mode: 0o755, data: data})
+	ctx, unguard, err := run.Guard(ctx, testMemory+hostOverhead)
 	if err != nil {
 		return err
 	}
 	defer unguard()
 	ctx, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("it was ended after %s", bootTime))
 	defer cancel()
-	m := machine{kernel: o.Kernel, memory: programMemory, accelerator: o.Accelerator}
+	m := machine{kernel: o.Kernel, memory: testMemory, accelerator: o.Accelerator}
 	out, err := m.boot(ctx, files, func(m wire.Message) {
 		if m.Event != nil && o.Observe != nil {
 			o.Observe(*m.Event)

@@ -12,19 +12,19 @@ import (
 const (
 	// JobFile is where the job lies in the initramfs.
 	JobFile = "/job.json"
-	// Program is where a program lies that is run in place of a scenario.
-	Program = "/program"
+	// Tests is where a test program lies that is run in place of a scenario.
+	Tests = "/tests"
 	// Port is the guest's device for messages.
 	Port = "/dev/ttyS1"
 )
 
-// Job is what a machine is made for. Without a scenario or program it only
+// Job is what a machine is made for. Without a scenario or tests it only
 // proves that it boots.
 type Job struct {
 	Scenario *scenarios.Scenario `json:"scenario,omitempty"`
-	// Program says that the program is to be run, with these arguments.
-	Program bool     `json:"program,omitempty"`
-	Args    []string `json:"args,omitempty"`
+	// Tests says that the test program is to be run, with these arguments.
+	Tests bool     `json:"tests,omitempty"`
+	Args  []string `json:"args,omitempty"`
 	// Kubelet is the version whose formulas give the scores.
 	Kubelet qos.Version `json:"kubelet,omitzero"`
 	// CgroupVersion is the hierarchy to mount, 1 or 2.

@@ -19,12 +19,12 @@ import (
 // disk is behind.
 const scratch = "/var/tmp"
 
-// hugePages is how many huge pages are reserved: the machine is the program's.
+// hugePages is how many huge pages are reserved: the machine is the tests'.
 const hugePages = "16"
 
-// runProgram runs a program that lies in the initramfs, with the stressor next
+// runTests runs a test program that lies in the initramfs, with the stressor next
 // to it, and sends its output line by line.
-func runProgram(ctx context.Context, args []string, port *port) error {
+func runTests(ctx context.Context, args []string, port *port) error {
 	if err := mountAll([]mount{{"tmpfs", "/dev/shm", "tmpfs", ""}, {"ramfs", scratch, "ramfs", ""}}); err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func runProgram(ctx context.Context, args []string, port *port) error {
 		return fmt.Errorf("reserve huge pages: %w", err)
 	}
 	read, write := io.Pipe()
-	cmd := exec.CommandContext(ctx, wire.Program, args...)
+	cmd := exec.CommandContext(ctx, wire.Tests, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = scratch, write, write
 	cmd.Env = []string{"TMPDIR=" + scratch, lab.StressorEnv + "=/oomlab-stressor"}
 	told := make(chan error, 1)
@@ -40,7 +40,7 @@ func runProgram(ctx context.Context, args []string, port *port) error {
 	go func() {
 		var err error
 		for lines := bufio.NewScanner(read); lines.Scan(); {
-			e := record.Event{AtSeconds: time.Since(started).Seconds(), Step: "program", Text: lines.Text()}
+			e := record.Event{AtSeconds: time.Since(started).Seconds(), Step: "test", Text: lines.Text()}
 			err = errors.Join(err, port.send(wire.Message{Event: &e}))
 		}
 		_, _ = io.Copy(io.Discard, read) // a line that is too long
@@ -48,7 +48,7 @@ func runProgram(ctx context.Context, args []string, port *port) error {
 	}()
 	err := cmd.Run()
 	if err != nil {
-		err = fmt.Errorf("run %s: %w", wire.Program, err)
+		err = fmt.Errorf("run %s: %w", wire.Tests, err)
 	}
 	return errors.Join(err, write.Close(), <-told)
 }
