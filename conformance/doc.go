@@ -1,5 +1,6 @@
 // Package conformance compares oomlab's model of the kubelet (internal/qos and
-// internal/eviction) with the kubelet's own code over random pods. It holds
+// internal/eviction) with the kubelet's own code over random pods, and the
+// parser of OOM reports with the kubelet's copy of cAdvisor's. It holds
 // nothing but tests, in a module of its own so that k8s.io/kubernetes stays out
 // of oomlab's dependencies.
 //
