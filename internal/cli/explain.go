@@ -172,5 +172,5 @@ func (x *explanations) kubernetes(r termination.Result) error {
 }
 
 func noReport(name string) error {
-	return unfinished(fmt.Errorf("%s: no OOM report in it: want a kernel log, as dmesg or journalctl -k prints it", name))
+	return unfinished(fmt.Errorf("%s: no OOM report in it: want a kernel log, as dmesg or journalctl -k prints it, or pods and events, as kubectl get -o json does", name))
 }
