@@ -58,14 +58,18 @@ func TestParseKill(t *testing.T) {
 		"Out of memory: Killed process 7 (a) total-vm:1kB)" + sizes: {7, "a) total-vm:1kB"},
 		"Out of memory: Killed process 7 ()" + sizes:                {7, ""},
 		"Killed process 7, UID 48, (httpd)" + sizes:                 {7, "httpd"},
+		"Killed process 7 (httpd), UID 48," + sizes:                 {7, "httpd"},
+		"Killed process 7 (a), UID b), UID 48," + sizes:             {7, "a), UID b"},
 	} {
 		k := parseKill(text)
 		if k == nil || (Process{k.PID, k.Name}) != want || k.TotalVM != 8*mem.KiB || k.AnonRSS != 4*mem.KiB {
 			t.Errorf("parseKill(%q) = %+v, want %v", text, k, want)
 		}
 	}
-	if k := parseKill("Killed process 7, UID 48, (httpd)" + sizes); k.UID == nil || *k.UID != 48 {
-		t.Errorf("UID = %v, want 48", k.UID)
+	for _, text := range []string{"Killed process 7, UID 48, (httpd)", "Killed process 7 (httpd), UID 48,"} {
+		if k := parseKill(text + sizes); k.UID == nil || *k.UID != 48 {
+			t.Errorf("%s: UID = %v, want 48", text, k.UID)
+		}
 	}
 	for _, text := range []string{
 		"Out of memory: Killed process 7 (a", "Out of memory: Killed process x (a)" + sizes,

@@ -80,8 +80,13 @@ func parseSelection(s string) *Victim {
 func parseKill(s string) *Kill {
 	message, rest, _ := cutMessage(s)
 	pid, ok := number[int](rest, killedMark)
-	// Red Hat's 3.10 has "Killed process 2153, UID 48, (httpd) total-vm:…".
+	// Red Hat's 3.10 has "Killed process 2153, UID 48, (httpd) total-vm:…", and
+	// later "Killed process 2153 (httpd), UID 48, total-vm:…".
 	name, sizes, ok2 := cutName(rest, ") total-vm:")
+	if !ok2 {
+		name, sizes, ok2 = cutName(rest, "), UID ")
+		_, sizes, _ = strings.Cut(sizes, ", total-vm:")
+	}
 	if !ok || !ok2 {
 		return nil
 	}
