@@ -17,6 +17,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/report"
 	"github.com/oomlab/oomlab/internal/run"
@@ -32,7 +33,7 @@ var _ = Describe("When memory runs out", func() {
 	for _, s := range byNode() {
 		It(s.Title, Label(append(s.Metadata.Labels, "lab:kind", s.Metadata.Name)...), func(ctx SpecContext) {
 			play(ctx, s)
-		}, SpecTimeout(scenarioTimeout))
+		}, SpecTimeout(patience.With(scenarioTimeout)))
 	}
 })
 

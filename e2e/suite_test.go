@@ -23,6 +23,7 @@ import (
 	"github.com/oomlab/oomlab/internal/engine"
 	"github.com/oomlab/oomlab/internal/host"
 	"github.com/oomlab/oomlab/internal/lab/kindlab"
+	"github.com/oomlab/oomlab/internal/patience"
 )
 
 const (
@@ -56,7 +57,7 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 			return
 		}
 		Expect(provider.Destroy(ctx)).To(Succeed())
-	}, NodeTimeout(downTimeout))
+	}, NodeTimeout(patience.With(downTimeout)))
 	_, err = envfuncs.CreateClusterWithConfig(provider, kindlab.NewName(), filepath.Join("..", "kind-config.yaml"))(ctx, envconf.New())
 	Expect(err).NotTo(HaveOccurred())
 	data, err := json.Marshal(provider.name)
@@ -74,7 +75,7 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 	Expect(err).NotTo(HaveOccurred())
 	client, err = klient.New(cluster.REST)
 	Expect(err).NotTo(HaveOccurred())
-}, NodeTimeout(upTimeout))
+}, NodeTimeout(patience.With(upTimeout)))
 
 // worker returns the node that this process has for itself.
 func worker() string {
@@ -97,5 +98,5 @@ func expectReady(ctx context.Context) {
 		}
 		return false
 	})
-	Expect(wait.For(ready, wait.WithContext(ctx), wait.WithTimeout(time.Minute), wait.WithInterval(time.Second))).To(Succeed(), "every node is Ready")
+	Expect(wait.For(ready, wait.WithContext(ctx), wait.WithTimeout(patience.With(time.Minute)), wait.WithInterval(time.Second))).To(Succeed(), "every node is Ready")
 }

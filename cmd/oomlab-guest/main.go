@@ -20,6 +20,13 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == programArg {
+		if err := playProgram(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "oomlab-guest:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "oomlab-guest is the init of a virtual machine: oomlab run --lab vm starts it there")
 		os.Exit(2)
@@ -39,12 +46,19 @@ func play(ctx context.Context) error {
 	if err := mountBase(); err != nil {
 		return err
 	}
+	job, err := readJob()
+	if err != nil {
+		return err
+	}
+	if job.Program != nil {
+		return hostProgram(job)
+	}
 	port, err := openPort(wire.Port)
 	if err != nil {
 		return err
 	}
 	last := wire.Message{Done: true}
-	if last.Record, err = do(ctx, port); err != nil {
+	if last.Record, err = do(ctx, job, port); err != nil {
 		last.Error = err.Error()
 	}
 	if err := port.send(last); err != nil {
@@ -53,15 +67,18 @@ func play(ctx context.Context) error {
 	return port.drain()
 }
 
-func do(ctx context.Context, port *port) (_ *record.Record, err error) {
+func readJob() (job wire.Job, err error) {
 	data, err := os.ReadFile(wire.JobFile)
 	if err != nil {
-		return nil, fmt.Errorf("read the job: %w", err)
+		return job, fmt.Errorf("read the job: %w", err)
 	}
-	var job wire.Job
 	if err := json.Unmarshal(data, &job); err != nil {
-		return nil, fmt.Errorf("read the job: %w", err)
+		return job, fmt.Errorf("read the job: %w", err)
 	}
+	return job, nil
+}
+
+func do(ctx context.Context, job wire.Job, port *port) (_ *record.Record, err error) {
 	if job.Scenario == nil && !job.Tests {
 		return nil, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/internal/record"
 )
 
@@ -25,11 +26,11 @@ func (r *runner) observe(ctx context.Context) error {
 	if err := r.readReclaim(+1); err != nil {
 		return err
 	}
-	patience := restartWait
+	limit := restartWait
 	if r.scenario.Control != nil {
-		patience = controlWait
+		limit = controlWait
 	}
-	wait, cancel := context.WithTimeout(ctx, patience)
+	wait, cancel := context.WithTimeout(ctx, patience.With(limit))
 	defer cancel()
 	err := poll(wait, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
 		if r.ending {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/oomlab/oomlab/internal/evidence"
+	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/verdict"
@@ -36,7 +37,7 @@ func (r *runner) press(ctx context.Context) error {
 	if err := r.meanwhile(ctx); err != nil {
 		return err
 	}
-	deadline := time.After(until.Deadline())
+	deadline := time.After(patience.With(until.Deadline()))
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	look := time.NewTicker(time.Second)
@@ -64,7 +65,7 @@ func (r *runner) press(ctx context.Context) error {
 			}
 		case <-again.C:
 			r.recorder.NoteThreads()
-			if time.Since(time.Unix(0, r.marked.Load())) < logged {
+			if time.Since(time.Unix(0, r.marked.Load())) < patience.With(logged) {
 				continue
 			}
 			// Two signals that are pending together are taken by number, not
@@ -129,7 +130,7 @@ func (r *runner) afterKill(ctx context.Context, k record.Kill) (group int, err e
 	}
 	r.tellKill(k)
 	waiting := []record.Kill{k}
-	deadline := time.After(uncharge)
+	deadline := time.After(patience.With(uncharge))
 	var quiet <-chan time.Time
 	for {
 		select {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/oomlab/oomlab/internal/evidence"
+	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/reconcile"
 	"github.com/oomlab/oomlab/internal/record"
@@ -168,7 +169,7 @@ func (r *runner) run(ctx context.Context) (err error) {
 		return fmt.Errorf("prepare the node: %w", cause(ctx, err))
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience.With(closeTimeout))
 		defer cancel()
 		if r.opts.BeforeClose != nil {
 			r.opts.BeforeClose(ctx)

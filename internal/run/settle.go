@@ -8,6 +8,7 @@ import (
 
 	"github.com/oomlab/oomlab/internal/evidence"
 	"github.com/oomlab/oomlab/internal/oom"
+	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/scenarios"
@@ -48,7 +49,7 @@ var errNoProcess = errors.New("it has no process")
 
 // waitProcess waits until the census has met the presser's process.
 func (r *runner) waitProcess(ctx context.Context, p presser) (m evidence.Member, err error) {
-	ctx, cancel := context.WithTimeout(ctx, censusWait)
+	ctx, cancel := context.WithTimeout(ctx, patience.With(censusWait))
 	defer cancel()
 	err = poll(ctx, pollCensus, func(context.Context) (found bool, err error) {
 		m, found = r.process(p)

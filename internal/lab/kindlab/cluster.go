@@ -34,6 +34,7 @@ import (
 	"github.com/oomlab/oomlab/internal/cache"
 	"github.com/oomlab/oomlab/internal/engine"
 	"github.com/oomlab/oomlab/internal/host"
+	"github.com/oomlab/oomlab/internal/patience"
 )
 
 // NamePrefix begins the name of every cluster that oomlab makes.
@@ -131,7 +132,7 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 			err = errors.Join(err, c.abandon(created))
 		}
 	}()
-	wait, cancel := context.WithTimeout(ctx, createTimeout)
+	wait, cancel := context.WithTimeout(ctx, patience.With(createTimeout))
 	defer cancel()
 	select {
 	case err := <-created:
@@ -176,7 +177,7 @@ func lockCluster(name string) (unlock func(), err error) {
 // abandon removes what there is of a cluster while kind may still be at it: its
 // commands fail once the nodes are gone.
 func (c *Cluster) abandon(created <-chan error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), createTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), patience.With(createTimeout))
 	defer cancel()
 	for {
 		err := c.Delete(ctx)

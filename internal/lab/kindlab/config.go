@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	"sigs.k8s.io/yaml"
+
+	"github.com/oomlab/oomlab/internal/patience"
 )
 
 // hostNeeds is what a cluster's configuration depends on.
@@ -50,6 +53,9 @@ func clusterConfig(o Options, dir string, host hostNeeds) (*v1alpha4.Cluster, er
 		// Kubelets from 1.35 on refuse cgroup v1 unless told otherwise (KEP-5573).
 		config.KubeadmConfigPatches = append(config.KubeadmConfigPatches, "kind: KubeletConfiguration\nfailCgroupV1: false\n")
 	}
+	if patience.Needed() {
+		config.KubeadmConfigPatches = append(config.KubeadmConfigPatches, kubeadmTimeouts()...)
+	}
 	if host.restrictAdj {
 		// For the configuration of containerd 2 (version 3) and of 1.7 (version 2).
 		config.ContainerdConfigPatches = append(config.ContainerdConfigPatches,
@@ -57,6 +63,18 @@ func clusterConfig(o Options, dir string, host hostNeeds) (*v1alpha4.Cluster, er
 			"[plugins.\"io.containerd.grpc.v1.cri\"]\nrestrict_oom_score_adj = true\n")
 	}
 	return &config, nil
+}
+
+// kubeadmTimeouts stretches what kubeadm waits for, from its defaults
+// (cmd/kubeadm/app/constants).
+func kubeadmTimeouts() []string {
+	var patches []string
+	for _, kind := range []string{"InitConfiguration", "JoinConfiguration"} {
+		patches = append(patches, fmt.Sprintf("kind: %s\ntimeouts:\n  controlPlaneComponentHealthCheck: %s\n  kubeletHealthCheck: %s\n  kubernetesAPICall: %s\n  etcdAPICall: %s\n  tlsBootstrap: %s\n  discovery: %s\n",
+			kind, patience.With(4*time.Minute), patience.With(4*time.Minute), patience.With(time.Minute),
+			patience.With(2*time.Minute), patience.With(5*time.Minute), patience.With(5*time.Minute)))
+	}
+	return patches
 }
 
 // withWorkers returns the nodes with n workers, each as the first one is.

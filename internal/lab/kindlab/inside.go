@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/internal/run"
 )
 
@@ -21,7 +22,7 @@ const kubeletBack = 20 * time.Second
 // ScoresInPod reads the scores of the container's first process from inside the
 // container, as kubectl exec would.
 func (n *node) ScoresInPod(ctx context.Context, pod, container string) (adj, score int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, kubeletBack)
+	ctx, cancel := context.WithTimeout(ctx, patience.With(kubeletBack))
 	defer cancel()
 	var stdout bytes.Buffer
 	var failure error

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/run"
@@ -174,7 +175,7 @@ const recoverTimeout = time.Minute
 // Recover removes the pressing pods, waits until the node is free of pressure,
 // and starts a fresh pod.
 func (n *node) Recover(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
+	ctx, cancel := context.WithTimeout(ctx, patience.With(recoverTimeout))
 	defer cancel()
 	var pressing []string
 	for _, w := range n.scenario.Workloads {

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 
 	"github.com/oomlab/oomlab/internal/lab"
+	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/scenarios"
 )
 
@@ -26,7 +27,7 @@ const podStartTimeout = time.Minute
 
 // Start makes the pods and waits until each balloon holds.
 func (n *node) Start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, podStartTimeout)
+	ctx, cancel := context.WithTimeout(ctx, patience.With(podStartTimeout))
 	defer cancel()
 	var now []scenarios.Workload
 	for _, w := range n.scenario.Workloads {

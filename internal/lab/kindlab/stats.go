@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/scenarios"
 	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
@@ -20,7 +21,7 @@ const statsTimeout = 40 * time.Second
 // hold. It ranks by its latest measurements, and would take a pod that has just
 // been blown up for an empty one.
 func (n *node) waitMeasured(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
+	ctx, cancel := context.WithTimeout(ctx, patience.With(statsTimeout))
 	defer cancel()
 	held := map[string]mem.Bytes{}
 	for _, w := range n.scenario.Workloads {

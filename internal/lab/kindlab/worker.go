@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/scenarios"
 )
 
@@ -180,7 +181,7 @@ const configureTimeout = 90 * time.Second
 // waitConfigured waits until the restarted kubelet reports the new size and
 // runs with the thresholds that it was given.
 func (c *Cluster) waitConfigured(ctx context.Context, worker string, n scenarios.Node) error {
-	ctx, cancel := context.WithTimeout(ctx, configureTimeout)
+	ctx, cancel := context.WithTimeout(ctx, patience.With(configureTimeout))
 	defer cancel()
 	err := poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
 		node, err := c.Client.CoreV1().Nodes().Get(ctx, worker, metav1.GetOptions{})

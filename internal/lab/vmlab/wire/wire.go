@@ -18,8 +18,21 @@ const (
 	Port = "/dev/ttyS1"
 )
 
-// Job is what a machine is made for. Without a scenario or tests it only
-// proves that it boots.
+// The disks of a machine that has them, in their order.
+const (
+	// RootDisk has the root file system, with docker in it.
+	RootDisk = "/dev/vda"
+	// InputDisk has the program with what it needs, mounted at InputDir, and
+	// below ModulesDir the kernel's modules, a directory for its release.
+	InputDisk  = "/dev/vdb"
+	InputDir   = "/oomlab"
+	ModulesDir = "modules"
+	// OutputDisk takes the results, as a tar stream.
+	OutputDisk = "/dev/vdc"
+)
+
+// Job is what a machine is made for: a scenario, tests or a program. Without
+// any it only proves that it boots.
 type Job struct {
 	Scenario *scenarios.Scenario `json:"scenario,omitempty"`
 	// Tests says that the test program is to be run, with these arguments.
@@ -32,14 +45,34 @@ type Job struct {
 	// User is the user to run the scenario as, in a cgroup that is delegated to
 	// it; 0 is root.
 	User int `json:"user,omitempty"`
+	// Program is run instead of a scenario, on a machine with disks.
+	Program *Program `json:"program,omitempty"`
 	// Seed decides when the machine is disturbed; nil: never.
 	Seed *int `json:"seed,omitempty"`
+}
+
+// Program is a program that needs a whole Linux system with docker, and the
+// second version of cgroups alone.
+type Program struct {
+	// Modules are files of kernel modules in the initramfs that are loaded, in
+	// this order, before there is a disk.
+	Modules []string `json:"modules,omitempty"`
+	// Argv, Dir and Env say what to start when docker answers.
+	Argv []string `json:"argv"`
+	Dir  string   `json:"dir,omitempty"`
+	Env  []string `json:"env,omitempty"` // NAME=value, beyond the guest's own
+	// Results is the directory whose files go to the output disk; empty: none.
+	Results string `json:"results,omitempty"`
 }
 
 // Message is one line from the guest.
 type Message struct {
 	// Event is a line of the story.
 	Event *record.Event `json:"event,omitempty"`
+	// Line is a line that the program printed.
+	Line string `json:"line,omitempty"`
+	// ExitCode is the program's, in the last message.
+	ExitCode int `json:"exitCode,omitempty"`
 	// Done says that this is the last message: all is well unless Error says
 	// otherwise. A run that could not be finished has both, as run.Run returns
 	// them.
