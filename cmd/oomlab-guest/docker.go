@@ -112,12 +112,15 @@ func runProgram(ctx context.Context, p wire.Program, port *port) (code int, err 
 		return 0, err
 	}
 	say("the system is ready after %s s", uptime())
+	if err := makeRoom(p); err != nil {
+		return 0, err
+	}
 	began := time.Now()
 	stop, err := startDocker(ctx)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
+	defer stop()
 	say("docker is up after %.0f s", time.Since(began).Seconds())
 	cmd := exec.CommandContext(ctx, p.Argv[0], p.Argv[1:]...)
 	cmd.Dir, cmd.Env = p.Dir, append(os.Environ(), p.Env...)
@@ -181,6 +184,26 @@ func mountInput() error {
 	return nil
 }
 
+// makeRoom makes the program's directories, and puts its files where it wants
+// them.
+func makeRoom(p wire.Program) error {
+	for _, dir := range []string{p.Dir, p.Results} {
+		if err := os.MkdirAll(dir, 0o755); dir != "" && err != nil {
+			return fmt.Errorf("make room for the program: %w", err)
+		}
+	}
+	for name, target := range p.Files {
+		data, err := os.ReadFile(filepath.Join(wire.InputDir, name))
+		if err == nil {
+			err = os.WriteFile(target, data, 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("make room for the program: %w", err)
+		}
+	}
+	return nil
+}
+
 // delegateAll hands every controller down. Only a cgroup without processes can:
 // they move into a leaf.
 func delegateAll() error {
@@ -208,48 +231,78 @@ func delegateAll() error {
 	return nil
 }
 
-const (
-	dockerLog = "/var/log/dockerd.log"
-	// dockerLimit bounds docker's start, which takes half a minute where every
-	// instruction is translated.
-	dockerLimit = 5 * time.Minute
-)
+// dockerLimit bounds docker's start, which takes half a minute where every
+// instruction is translated.
+const dockerLimit = 5 * time.Minute
 
-// startDocker starts docker's daemon and waits until it answers. stop ends it.
-func startDocker(ctx context.Context) (stop func() error, err error) {
-	log, err := os.Create(dockerLog)
-	if err != nil {
-		return nil, fmt.Errorf("start docker: %w", err)
-	}
-	daemon := exec.Command("dockerd", "--storage-driver=overlay2")
-	daemon.Stdout, daemon.Stderr = log, log
-	if err := daemon.Start(); err != nil {
-		return nil, fmt.Errorf("start docker: %w", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- daemon.Wait() }()
+// startDocker starts containerd and docker's daemon and waits until that
+// answers. dockerd itself would give containerd 15 s, which it may need more of
+// here. stop ends both.
+func startDocker(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, dockerLimit)
 	defer cancel()
+	const socket = "/run/containerd/containerd.sock"
+	containerd, err := startDaemon("containerd")
+	if err != nil {
+		return nil, err
+	}
+	if err := containerd.await(ctx, func() error { _, err := os.Stat(socket); return err }); err != nil {
+		return nil, err
+	}
+	docker, err := startDaemon("dockerd", "--storage-driver=overlay2", "--containerd="+socket)
+	if err != nil {
+		return nil, err
+	}
+	if err := docker.await(ctx, func() error { return command(ctx, "docker", "version").run() }); err != nil {
+		return nil, err
+	}
+	return func() { docker.stop(); containerd.stop() }, nil
+}
+
+// daemon is a program that runs beside the one that this machine is for.
+type daemon struct {
+	name  string
+	log   string
+	cmd   *exec.Cmd
+	ended chan error
+}
+
+func startDaemon(name string, args ...string) (*daemon, error) {
+	d := &daemon{name: name, log: "/var/log/" + name + ".log", cmd: exec.Command(name, args...), ended: make(chan error, 1)}
+	log, err := os.Create(d.log)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	defer log.Close()
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	if err := d.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	go func() { d.ended <- d.cmd.Wait() }()
+	return d, nil
+}
+
+// await waits until the daemon is ready. Its error has the end of its log.
+func (d *daemon) await(ctx context.Context, ready func() error) error {
 	for {
-		if err = command(ctx, "docker", "version").run(); err == nil {
-			break
+		err := ready()
+		if err == nil {
+			return nil
 		}
 		select {
-		case exit := <-ended:
-			text, _ := os.ReadFile(dockerLog)
-			return nil, fmt.Errorf("docker ended: %w: %s", exit, text[max(0, len(text)-2000):])
+		case exit := <-d.ended:
+			text, _ := os.ReadFile(d.log)
+			return fmt.Errorf("%s ended: %w: %s", d.name, exit, text[max(0, len(text)-2000):])
 		case <-ctx.Done():
-			return nil, fmt.Errorf("docker does not answer: %w", err)
-		case <-time.After(200 * time.Millisecond):
+			return fmt.Errorf("%s is not ready: %w: %w", d.name, ctx.Err(), err)
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return func() error {
-		if err := daemon.Process.Signal(unix.SIGTERM); err != nil {
-			return err
-		}
-		<-ended
-		return nil
-	}, nil
+}
+
+func (d *daemon) stop() {
+	_ = d.cmd.Process.Signal(unix.SIGTERM) // it may have ended
+	<-d.ended
 }
 
 // writeResults writes the files below dir as one tar stream to the disk for

@@ -32,6 +32,18 @@ func RootFS(ctx context.Context, r Recipe, progress, target io.Writer) error {
 	})
 }
 
+// Archive hands the image of r to use, as an archive that "docker load" reads
+// and that is gone afterwards. It needs no engine and builds what is missing.
+func Archive(ctx context.Context, r Recipe, progress io.Writer, use func(archive string) error) error {
+	r = r.WithDefaults()
+	unlock, err := cache.Lock(ctx, progress, lockName(r))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return build(ctx, progress, r, use)
+}
+
 // concatenate writes the entries of all layers as one tar stream. No layer
 // built here removes anything from one below, so this is all there is to it.
 func concatenate(target io.Writer, layers []*layer) error {

@@ -57,10 +57,14 @@ type Program struct {
 	// Modules are files of kernel modules in the initramfs that are loaded, in
 	// this order, before there is a disk.
 	Modules []string `json:"modules,omitempty"`
-	// Argv, Dir and Env say what to start when docker answers.
+	// Argv, Dir and Env say what to start when docker answers. Dir and Results
+	// are made.
 	Argv []string `json:"argv"`
 	Dir  string   `json:"dir,omitempty"`
 	Env  []string `json:"env,omitempty"` // NAME=value, beyond the guest's own
+	// Files are files of the input disk, by their names there, and where copies
+	// of them are to be.
+	Files map[string]string `json:"files,omitempty"`
 	// Results is the directory whose files go to the output disk; empty: none.
 	Results string `json:"results,omitempty"`
 }

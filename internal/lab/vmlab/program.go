@@ -1,0 +1,95 @@
+package vmlab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/oomlab/oomlab/internal/lab"
+	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
+	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/run"
+)
+
+// System describes a machine with disks, and the program that it is for.
+type System struct {
+	// Kernel is the file of a Linux kernel for x86-64, and Modules the files of
+	// those of its modules that a disk needs, in the order of their loading.
+	Kernel  string
+	Modules []string
+	// Root and Input are files with the disks' file systems, ext4. The guest
+	// does not change them. See wire for what is on them.
+	Root, Input string
+	// Output is a file that takes the results, a tar stream. It has the room
+	// that they may take.
+	Output      string
+	Memory      mem.Bytes
+	Processors  int
+	Accelerator Accelerator
+	// Limit bounds it all.
+	Limit   time.Duration
+	Program wire.Program
+	// Say is called with every line that the program prints.
+	Say func(line string)
+}
+
+// Run boots the machine, runs the program and returns its exit code. An error
+// says that there is none, or that the results are not all there.
+func (s System) Run(ctx context.Context) (code int, err error) {
+	files, err := s.files(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ctx, unguard, err := run.Guard(ctx, s.Memory+hostOverhead)
+	if err != nil {
+		return 0, err
+	}
+	defer unguard()
+	ctx, cancel := context.WithTimeoutCause(ctx, s.Limit, fmt.Errorf("it was ended after %s", s.Limit))
+	defer cancel()
+	m := machine{
+		kernel: s.Kernel, memory: s.Memory, accelerator: s.Accelerator, processors: s.Processors,
+		disks: []disk{{file: s.Root}, {file: s.Input}, {file: s.Output, written: true}},
+	}
+	out, err := m.boot(ctx, files, func(m wire.Message) { s.Say(m.Line) })
+	if err != nil {
+		return 0, err
+	}
+	if out.last.Error != "" {
+		return out.last.ExitCode, errors.New("in the guest: " + out.last.Error)
+	}
+	return out.last.ExitCode, nil
+}
+
+// files returns the initramfs: the init, the modules, and the job.
+func (s System) files(ctx context.Context) ([]file, error) {
+	guest, err := lab.Guest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	program := s.Program
+	program.Modules = nil
+	files := []file{}
+	for _, from := range append([]string{guest}, s.Modules...) {
+		data, err := os.ReadFile(from)
+		if err != nil {
+			return nil, fmt.Errorf("read what the guest starts with: %w", err)
+		}
+		f := file{name: filepath.Base(from), mode: 0o755, data: data}
+		if from == guest {
+			f.name = "init"
+		} else {
+			program.Modules = append(program.Modules, "/"+f.name)
+		}
+		files = append(files, f)
+	}
+	job, err := json.Marshal(wire.Job{Program: &program})
+	if err != nil {
+		return nil, fmt.Errorf("write the machine's job: %w", err)
+	}
+	return append(files, file{name: wire.JobFile[1:], mode: 0o644, data: job}), nil
+}
