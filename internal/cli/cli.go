@@ -106,6 +106,7 @@ func newRoot() *cobra.Command {
 		newMatrix(),
 		newHunt(),
 		newVerdicts(),
+		newPlatforms(),
 		newNodeImage(),
 		newKernel(),
 		newDoctor(),

@@ -16,7 +16,8 @@ func TestArgs(t *testing.T) {
 		kernel: "vmlinuz", initramfs: "i", console: "c", messages: "m",
 		memory: 1792 * mem.MiB, accelerator: TCG,
 	}
-	seeded, otherwise, kvm := m, m, m
+	seeded, otherwise, kvm, system := m, m, m, m
+	system.processors, system.disks = 2, []disk{{file: "root,1"}, {file: "out", written: true}}
 	seeded.seed, otherwise.seed, kvm.accelerator = &seed, &other, KVM
 	for name, tt := range map[string]struct {
 		machine machine
@@ -29,7 +30,11 @@ func TestArgs(t *testing.T) {
 		"ends on panic": {m, []string{"panic=-1"}, nil},
 		"seeded":        {seeded, []string{"-icount shift=0,sleep=off", "clock=vm", "-seed 4", "-accel tcg"}, nil},
 		"other seed":    {otherwise, []string{"-icount shift=1,sleep=off", "-seed 5"}, nil},
-		"kvm":           {kvm, []string{"-accel kvm -cpu host"}, []string{"tcg", "-icount"}},
+		"with disks": {system, []string{
+			"-smp 2", "-drive file=root,,1,format=raw,if=virtio,cache=unsafe,snapshot=on -drive file=out,format=raw,if=virtio,cache=unsafe,snapshot=off",
+			"-accel tcg,thread=multi -cpu max",
+		}, []string{"-icount"}},
+		"kvm": {kvm, []string{"-accel kvm -cpu host"}, []string{"tcg", "-icount"}},
 	} {
 		args := strings.Join(tt.machine.args(), " ")
 		for _, want := range tt.want {

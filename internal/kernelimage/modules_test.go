@@ -1,0 +1,44 @@
+package kernelimage
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestModulesPackages(t *testing.T) {
+	for name, want := range map[string][]string{
+		"linux-image-6.12.118+deb13-cloud-amd64": {"linux-image-6.12.118+deb13-cloud-amd64"},
+		"linux-binary-7.3.4+deb13-cloud-amd64":   {"linux-binary-7.3.4+deb13-cloud-amd64", "linux-modules-7.3.4+deb13-cloud-amd64"},
+	} {
+		if got := modulesPackages(Image{Package: name}); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestDriversAreDroppedButThoseOfTheGuest(t *testing.T) {
+	for name, want := range map[string]bool{
+		"kernel/drivers/block/virtio_blk.ko": false,
+		"kernel/drivers/net/veth.ko":         false,
+		"kernel/drivers/net/virtio_net.ko":   true,
+		"kernel/fs/overlayfs/overlay.ko":     false,
+		"kernel/sound/soundcore.ko":          true,
+		"modules.builtin":                    false,
+	} {
+		if got := dropped(name); got != want {
+			t.Errorf("dropped(%q) = %v", name, got)
+		}
+	}
+}
+
+func TestDependsOf(t *testing.T) {
+	for info, want := range map[string][]string{
+		"license=GPL\x00depends=jbd2,mbcache\x00name=ext4\x00": {"jbd2", "mbcache"},
+		"depends=\x00name=veth\x00":                            nil,
+		"name=veth\x00":                                        nil,
+	} {
+		if got := dependsOf([]byte(info)); !slices.Equal(got, want) {
+			t.Errorf("dependsOf(%q) = %q, want %q", info, got, want)
+		}
+	}
+}
