@@ -48,6 +48,23 @@ e2e-vm: build ## run scenarios on several kernels in virtual machines (KERNELS, 
 	bin/oomlab matrix --lab vm --kernels $(KERNELS) --scenarios $(SCENARIOS) $(MATRIX) --parallel 2 --out artifacts/vm
 	$(GO) test -run 'TestKindsOnCgroup2|TestOrdinaryUser' ./stressor ./internal/lab/vmlab # make test leaves them out where there is no QEMU yet
 
+# The kernel of make e2e-v2, as oomlab kernel ls and Debian name them.
+KERNEL ?= 6.12
+
+.PHONY: e2e-v2
+e2e-v2: build ## run the catalog on kind clusters in a virtual machine: docker, cgroup v2, KERNEL=6.12
+	$(GO) test -c -tags e2e -ldflags='-s -w' -o bin/e2e.test ./e2e
+	$(GO) build -o bin/e2e-vm ./e2e/vm
+	@bin/e2e-vm -kernel $(KERNEL) -label-filter '$(filter)' $(if $(KUBERNETES),-kubernetes $(KUBERNETES)); \
+		status=$$?; test ! -e artifacts/v2/summary.txt || cat artifacts/v2/summary.txt; exit $$status
+
+# Run records and folders of them, each from a place of its own.
+RECORDS ?= $(wildcard artifacts/records artifacts/v2/records artifacts/vm)
+
+.PHONY: platforms
+platforms: build ## write docs/platforms.md from run records (RECORDS)
+	bin/oomlab platforms $(RECORDS) > docs/platforms.md
+
 N ?= 5
 
 .PHONY: soak

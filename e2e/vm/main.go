@@ -65,6 +65,9 @@ func main() {
 }
 
 func (o options) run(ctx context.Context) (code int, err error) {
+	if err := os.RemoveAll(o.artifacts); err != nil { // those of an earlier run
+		return 0, err
+	}
 	image, err := kernelimage.Find(ctx, os.Stderr, o.kernel)
 	if err != nil {
 		return 0, err
