@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/oomlab/oomlab/internal/apt"
@@ -49,12 +50,14 @@ func FetchModules(ctx context.Context, out io.Writer, image Image) (Modules, err
 	return Modules{Dir: filepath.Join(dir, "lib", "modules")}, nil
 }
 
-// modulesPackages returns the packages that may have a kernel's modules: its
-// own, and from 6.19 on another one.
-func modulesPackages(image Image) []string {
+// modulesPackages returns the packages with a kernel's modules: its own, and
+// the one of modules alone where Debian has that, as from 7.2 on. names are the
+// packages that there are.
+func modulesPackages(image Image, names []string) []string {
 	packages := []string{image.Package}
-	if rest, ok := strings.CutPrefix(image.Package, "linux-binary-"); ok {
-		packages = append(packages, "linux-modules-"+rest)
+	apart := "linux-modules-" + strings.TrimPrefix(image.Package, "linux-binary-")
+	if slices.Contains(names, apart) {
+		packages = append(packages, apart)
 	}
 	return packages
 }
@@ -66,7 +69,11 @@ func (f fetcher) fillModules(ctx context.Context, dir string, image Image) error
 		return err
 	}
 	tree := filepath.Join(work, "tree")
-	for _, name := range modulesPackages(image) {
+	names, err := f.archive.Names(ctx, "linux-modules-")
+	if err != nil {
+		return err
+	}
+	for _, name := range modulesPackages(image, names) {
 		file, err := f.archive.Download(ctx, work, name)
 		if err != nil {
 			return err

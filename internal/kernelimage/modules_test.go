@@ -6,11 +6,13 @@ import (
 )
 
 func TestModulesPackages(t *testing.T) {
+	names := []string{"linux-modules-cloud-amd64", "linux-modules-7.3.4+deb13-cloud-amd64"}
 	for name, want := range map[string][]string{
 		"linux-image-6.12.118+deb13-cloud-amd64": {"linux-image-6.12.118+deb13-cloud-amd64"},
+		"linux-binary-7.0.13+deb13-cloud-amd64":  {"linux-binary-7.0.13+deb13-cloud-amd64"},
 		"linux-binary-7.3.4+deb13-cloud-amd64":   {"linux-binary-7.3.4+deb13-cloud-amd64", "linux-modules-7.3.4+deb13-cloud-amd64"},
 	} {
-		if got := modulesPackages(Image{Package: name}); !slices.Equal(got, want) {
+		if got := modulesPackages(Image{Package: name}, names); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
