@@ -1,6 +1,7 @@
 package guestimage
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,7 +78,7 @@ func TestMakeDisk(t *testing.T) {
 	if err != nil || string(out) != "content" {
 		t.Errorf("on the disk is %q, %v", out, err)
 	}
-	if err := os.WriteFile(filepath.Join(tree, "large"), make([]byte, 2*mem.MiB), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(tree, "large"), bytes.Repeat([]byte("x"), int(2*mem.MiB)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := MakeDisk(t.Context(), file, tree, mem.MiB); err == nil {
