@@ -202,24 +202,27 @@ func (l *logLine) cutPrintk(s string) string {
 	return s
 }
 
+// longestTime is more than the length of printk's time in brackets.
+const longestTime = 64
+
 // cutConsole takes off what a program had printed on the console, without a
 // line feed, when the kernel began its line.
 func (l *logLine) cutConsole(s string) string {
-	for at := strings.IndexByte(s, '['); at >= 0; {
-		rest := s[at:]
-		if inside, after, ok := cutBrackets(rest); ok {
-			if up, ok := parseUptime(inside); ok {
-				l.prefixed, l.Uptime = true, up
-				return l.cutPrintk(after)
-			}
+	for rest := s; ; rest = rest[1:] {
+		at := strings.IndexByte(rest, '[')
+		if at < 0 {
+			return s
 		}
-		next := strings.IndexByte(rest[1:], '[')
-		if next < 0 {
-			break
+		rest = rest[at:]
+		end := strings.IndexByte(rest[:min(len(rest), longestTime)], ']')
+		if end < 0 {
+			continue
 		}
-		at += 1 + next
+		if up, ok := parseUptime(rest[1:end]); ok {
+			l.prefixed, l.Uptime = true, up
+			return l.cutPrintk(strings.TrimPrefix(rest[end+1:], " "))
+		}
 	}
-	return s
 }
 
 // isCaller knows "T3106" and "C0" (CONFIG_PRINTK_CALLER).

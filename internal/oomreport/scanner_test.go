@@ -6,8 +6,10 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -58,6 +60,26 @@ func TestScannerSkipsLinesThatAreTooLong(t *testing.T) {
 	reports := parseLog(t, strings.Repeat("x", 3*bufferSize)+"\n"+one)
 	if len(reports) != 1 || len(reports[0].Missing) != 0 || reports[0].At.Line != 3 {
 		t.Errorf("reports = %+v, want one whole report at line 3", reports)
+	}
+}
+
+// No line is searched to its end for each of its characters: these take
+// milliseconds, and would take minutes.
+func TestHostileLinesAreReadOnce(t *testing.T) {
+	used := func() time.Duration { // by this process, whatever else the machine does
+		var usage syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(usage.Utime.Nano())
+	}
+	start := used()
+	for _, piece := range []string{"[", "[1] ", "{", `"`, "> ", "(", ": ", "Kill", "oom", "\x1b[", "&gt;", "] ", ",task=", "a:1 "} {
+		line := strings.Repeat(piece, 900_000/len(piece))
+		parseLog(t, strings.Repeat(line+" invoked oom-killer: \n"+line+"oom-kill:"+line+"\n", 2))
+	}
+	if took := used() - start; took > 20*time.Second {
+		t.Errorf("took %s of a processor", took)
 	}
 }
 
