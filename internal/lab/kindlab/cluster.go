@@ -90,6 +90,9 @@ const createTimeout = 5 * time.Minute
 // Create makes a cluster from kind-config.yaml. When it fails, or ctx ends, what
 // there is of the cluster is removed.
 func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err error) {
+	if err := patience.Check(); err != nil {
+		return nil, err
+	}
 	dir, err := cache.Dir("clusters", o.Name)
 	if err != nil {
 		return nil, err
