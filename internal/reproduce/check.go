@@ -1,6 +1,7 @@
 package reproduce
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,22 +110,32 @@ func (b *builder) sameAnswer(f *forecast.Forecast, step oom.Step) error {
 // in the order of their roles.
 func (a *Attempt) rolesOf(tasks []oom.Task, owners map[int]record.Owner) map[int]int {
 	type container struct{ workload, name string }
-	pids := map[container][]int{}
+	started := map[container][]oom.Task{}
 	for _, t := range tasks {
 		if o := owners[t.PID]; o.Level == qos.LevelContainer {
 			key := container{o.Workload, o.Container}
-			pids[key] = append(pids[key], t.PID)
+			started[key] = append(started[key], t)
 		}
 	}
 	roles := map[int]int{}
 	for i, r := range a.Roles {
-		in := pids[container{r.Workload, r.Container}]
-		slices.Sort(in)
+		in := started[container{r.Workload, r.Container}]
+		slices.SortStableFunc(in, byStart)
 		if r.Index < len(in) {
-			roles[in[r.Index]] = i
+			roles[in[r.Index].PID] = i
 		}
 	}
 	return roles
+}
+
+// byStart compares when two processes of a container were started. Of one clock
+// tick the pids tell, which begin again at the lowest after the highest.
+func byStart(a, b oom.Task) int {
+	const far = 1 << 14
+	if d := a.PID - b.PID; a.Order == b.Order && (d > far || d < -far) {
+		return -d
+	}
+	return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.PID, b.PID))
 }
 
 // swapped lists the pairs of roles that stand the other way round, by their

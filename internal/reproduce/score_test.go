@@ -7,6 +7,7 @@ import (
 
 	"github.com/oomlab/oomlab/internal/forecast"
 	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/oom"
 	"github.com/oomlab/oomlab/internal/oomreport"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
@@ -193,6 +194,26 @@ func TestStandIn(t *testing.T) {
 		i := slices.IndexFunc(got.Points, func(p Point) bool { return p.Name == "trigger" })
 		if got.Outcome != Reproduced || i < 0 || got.Points[i].Same != nil {
 			t.Errorf("%s: %s %+v", name, got.Outcome, got.Points)
+		}
+	}
+}
+
+// The processes of a container are told apart by their start, also where pids
+// begin again.
+func TestRolesAfterTheHighestPID(t *testing.T) {
+	a := &Attempt{}
+	owners := map[int]record.Owner{}
+	for i := range 4 {
+		a.Roles = append(a.Roles, Role{Workload: "app", Container: "app", Index: i})
+	}
+	tasks := []oom.Task{{PID: 12, Order: 70}, {PID: 32767, Order: 70}, {PID: 9, Order: 71}, {PID: 32760, Order: 69}}
+	for _, task := range tasks {
+		owners[task.PID] = record.Owner{Workload: "app", Container: "app", Level: qos.LevelContainer}
+	}
+	got := a.rolesOf(tasks, owners)
+	for pid, want := range map[int]int{32760: 0, 32767: 1, 12: 2, 9: 3} {
+		if got[pid] != want {
+			t.Errorf("process %d plays role %d, want %d", pid, got[pid], want)
 		}
 	}
 }
