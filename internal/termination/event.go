@@ -103,8 +103,11 @@ func meaning(v Event) (string, bool) {
 	case "ExceededGracePeriod":
 		return "the runtime did not stop the pod in its grace period", true
 	case "Unhealthy":
-		if strings.HasPrefix(v.Message, "Readiness") {
+		switch {
+		case strings.HasPrefix(v.Message, "Readiness"):
 			return "", false
+		case strings.Contains(v.Message, "probe errored"):
+			return "a probe could not be made, for which nothing is restarted", true
 		}
 		return "a probe failed, for which the kubelet may restart the container; that memory was short is possible and not told", true
 	case "BackOff":

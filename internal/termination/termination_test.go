@@ -153,6 +153,7 @@ func TestEvents(t *testing.T) {
 		{"Killing", "Stopping container app", "the kubelet stopped"},
 		{"ExceededGracePeriod", "", "grace period"},
 		{"Unhealthy", "Liveness probe failed: timeout", "a probe failed"},
+		{"Unhealthy", "Liveness probe errored and resulted in unknown state: rpc error", "could not be made"},
 		{"Unhealthy", "Readiness probe failed: timeout", ""},
 		{"BackOff", "Back-off restarting failed container app", "again and again"},
 		{"BackOff", "Back-off pulling image", ""},
