@@ -42,7 +42,7 @@ func (m *Memory) UnmarshalJSON(data []byte) error {
 }
 
 // MarshalJSON writes a quantity.
-func (m Memory) MarshalJSON() ([]byte, error) { return json.Marshal(m.Bytes.String()) }
+func (m Memory) MarshalJSON() ([]byte, error) { return json.Marshal(m.String()) }
 
 // UnmarshalJSON never fails: Validate reports the error.
 func (c *CPU) UnmarshalJSON(data []byte) error {
@@ -75,4 +75,4 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 }
 
 // MarshalJSON writes the duration as time.Duration does.
-func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.Duration.String()) }
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }

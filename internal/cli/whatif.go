@@ -235,7 +235,7 @@ func (o whatifOptions) after(before forecast.Options) (now forecast.Options, err
 
 // name names a victim as the report does, or else as the scenario does.
 func (s subject) name(v whatif.Victim) string {
-	name := v.Process.String()
+	name := v.String()
 	if v.Pod != v.Workload {
 		name = v.Pod
 	}

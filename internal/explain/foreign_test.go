@@ -129,10 +129,10 @@ func TestForeignLogs(t *testing.T) {
 func dead(e *Explanation) string {
 	var out []string
 	for _, k := range e.Killed {
-		out = append(out, k.Process.String())
+		out = append(out, k.String())
 	}
 	if out == nil && e.Victim != nil {
-		out = []string{e.Victim.Process.String()}
+		out = []string{e.Victim.String()}
 	}
 	return strings.Join(out, " ")
 }

@@ -78,19 +78,17 @@ func TestFromClusterFails(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	for name, tt := range map[string]struct {
-		ctx        context.Context
-		kubeconfig string
-		want       string
-	}{
-		"no rights":      {context.Background(), server(t, nil), "list the pods of https://127.0.0.1"},
-		"broken answer":  {context.Background(), server(t, broken), "list the events of https://127.0.0.1"},
-		"no kubeconfig":  {context.Background(), filepath.Join(t.TempDir(), "none"), "read kubeconfig"},
-		"bad kubeconfig": {context.Background(), damaged, "read kubeconfig"},
-		"out of time":    {ended, server(t, lists), "context canceled"},
+	for name, tt := range map[string]struct{ kubeconfig, want string }{
+		"no rights":      {server(t, nil), "list the pods of https://127.0.0.1"},
+		"broken answer":  {server(t, broken), "list the events of https://127.0.0.1"},
+		"no kubeconfig":  {filepath.Join(t.TempDir(), "none"), "read kubeconfig"},
+		"bad kubeconfig": {damaged, "read kubeconfig"},
 	} {
-		if s, err := FromCluster(tt.ctx, tt.kubeconfig); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if s, err := FromCluster(context.Background(), tt.kubeconfig); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %+v, error %v, want one with %q", name, s, err, tt.want)
 		}
+	}
+	if s, err := FromCluster(ended, server(t, lists)); err == nil || !strings.Contains(err.Error(), "context canceled") {
+		t.Errorf("out of time: %+v, error %v", s, err)
 	}
 }

@@ -22,7 +22,7 @@ func listing(t *testing.T, l *layer) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer content.Close() //nolint:errcheck // read only
+	defer content.Close()
 	var lines []string
 	for r := tar.NewReader(content); ; {
 		h, err := r.Next()

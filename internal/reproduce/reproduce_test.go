@@ -119,7 +119,7 @@ func TestScenario(t *testing.T) {
 		if got := w.ScoreOf(node, pod, pod.Containers[0]); got != r.OOMScoreAdj {
 			t.Errorf("%s gets the score %d, want %d", r, got, r.OOMScoreAdj)
 		}
-		if got := qos.ClassOf(pod, qos.Newest); got != r.Class || w.Container.OOMScoreAdj != nil {
+		if got := qos.ClassOf(pod, qos.Newest); got != r.Class || w.OOMScoreAdj != nil {
 			t.Errorf("%s is %s, want %s, from which the score follows", r, got, r.Class)
 		}
 		if off := r.Target - r.Held; off != 0 {

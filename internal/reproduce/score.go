@@ -110,10 +110,10 @@ func (s scorer) nameOf(pid int) string {
 
 func (s scorer) place(r *Result) {
 	constraint := s.e.RanOut.Constraint
-	switch {
-	case s.Constraint == "":
+	switch s.Constraint {
+	case "":
 		r.unknown("constraint", "the log does not tell")
-	case s.Constraint == constraint:
+	case constraint:
 		r.add("constraint", true, "%s", constraint)
 	default:
 		r.add("constraint", false, "%s, and %s in the report", constraint, s.Constraint)
