@@ -10,7 +10,6 @@ import (
 
 	"github.com/oomlab/oomlab/internal/kernelimage"
 	"github.com/oomlab/oomlab/internal/lab/vmlab"
-	"github.com/oomlab/oomlab/internal/record"
 	engine "github.com/oomlab/oomlab/internal/run"
 )
 
@@ -38,14 +37,13 @@ func TestKindsOnCgroup2(t *testing.T) {
 	passed := 0
 	err = vmlab.RunTests(t.Context(), tests, []string{"-test.v", "-test.run", "^TestKindsAre|^TestHugeTLB$", "-test.skip", "/dirty"}, vmlab.Options{
 		Kernel: kernel.File, KernelName: kernel.Package, CgroupVersion: 2, Accelerator: vmlab.TCG,
-		Observe: func(e record.Event) {
-			line := strings.TrimSpace(e.Text)
-			if strings.HasPrefix(line, "--- PASS: TestKindsAre") && strings.Contains(line, "/") || strings.HasPrefix(line, "--- PASS: TestHugeTLB") {
-				passed++
-			} else {
-				t.Log(e.Text)
-			}
-		},
+	}, func(line string) {
+		name := strings.TrimSpace(line)
+		if strings.HasPrefix(name, "--- PASS: TestKindsAre") && strings.Contains(name, "/") || strings.HasPrefix(name, "--- PASS: TestHugeTLB") {
+			passed++
+		} else {
+			t.Log(line)
+		}
 	})
 	if errors.Is(err, engine.ErrUnsafe) {
 		t.Skip(err)

@@ -1,6 +1,7 @@
-// Oomlab-guest is the init of the vm lab's machines: it runs one scenario on the
-// kernel that has just booted, with the same engine as every lab, tells what
-// happens over the second serial port, and ends the machine.
+// Oomlab-guest is the init of the vm lab's machines: on the kernel that has just
+// booted it runs one scenario, with the same engine as every lab, or tests, or a
+// program next to docker. It tells what happens over the second serial port, and
+// ends the machine.
 package main
 
 import (

@@ -66,6 +66,15 @@ func newCompare() *cobra.Command {
 	return c
 }
 
+// loadRecords is loadRuns for those who want nothing but the records.
+func loadRecords(path string) (records []*record.Record, err error) {
+	runs, err := loadRuns(path)
+	for _, r := range runs {
+		records = append(records, r.Record)
+	}
+	return records, err
+}
+
 // loadRuns reads a record, or all records of a folder and those below it. Other
 // JSON files there, such as a test report, are passed over.
 func loadRuns(path string) ([]compare.Run, error) {

@@ -19,13 +19,11 @@ func newPlatforms() *cobra.Command {
 		RunE: func(c *cobra.Command, paths []string) error {
 			var records []*record.Record
 			for _, path := range paths {
-				runs, err := loadRuns(path)
+				found, err := loadRecords(path)
 				if err != nil {
 					return err
 				}
-				for _, r := range runs {
-					records = append(records, r.Record)
-				}
+				records = append(records, found...)
 			}
 			if err := report.Platforms(c.OutOrStdout(), scenarios.Names(), records); err != nil {
 				return unfinished(fmt.Errorf("write the platforms: %w", err))

@@ -25,15 +25,11 @@ func newVerdicts() *cobra.Command {
 func verdicts(stdout io.Writer, folders []string) error {
 	var rounds []report.Round
 	for _, folder := range folders {
-		runs, err := loadRuns(folder)
+		records, err := loadRecords(folder)
 		if err != nil {
 			return err
 		}
-		round := report.Round{Name: filepath.Base(folder)}
-		for _, r := range runs {
-			round.Records = append(round.Records, r.Record)
-		}
-		rounds = append(rounds, round)
+		rounds = append(rounds, report.Round{Name: filepath.Base(folder), Records: records})
 	}
 	differing, err := report.Rounds(stdout, rounds)
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/oomlab/oomlab/internal/lab"
 	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
 	"github.com/oomlab/oomlab/internal/mem"
-	"github.com/oomlab/oomlab/internal/run"
 )
 
 // System describes a machine with disks, and the program that it is for.
@@ -44,18 +43,11 @@ func (s System) Run(ctx context.Context) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	ctx, unguard, err := run.Guard(ctx, s.Memory+hostOverhead)
-	if err != nil {
-		return 0, err
-	}
-	defer unguard()
-	ctx, cancel := context.WithTimeoutCause(ctx, s.Limit, fmt.Errorf("it was ended after %s", s.Limit))
-	defer cancel()
 	m := machine{
 		kernel: s.Kernel, memory: s.Memory, accelerator: s.Accelerator, processors: s.Processors,
 		disks: []disk{{file: s.Root}, {file: s.Input}, {file: s.Output, written: true}},
 	}
-	out, err := m.boot(ctx, files, func(m wire.Message) { s.Say(m.Line) })
+	out, err := m.play(ctx, files, s.Limit, func(m wire.Message) { s.Say(m.Line) })
 	if err != nil {
 		return 0, err
 	}

@@ -1,4 +1,4 @@
-// Package vmlab runs a scenario on another kernel: in a virtual machine whose
+// Package vmlab runs a scenario, tests or a program on another kernel: in a virtual machine whose
 // init is a program of this module and carries the engine, the cgroup lab and
 // the stressor inside. There every capability is there, so that scores are what
 // the kubelet gives, down to -997, and the whole machine may run out of memory.
@@ -79,19 +79,11 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 		return nil, err
 	}
 	m := machine{kernel: o.Kernel, memory: Memory(s), accelerator: o.Accelerator, seed: o.Seed}
-	ctx, unguard, err := run.Guard(ctx, HostMemory(s))
-	if err != nil {
-		return nil, err
-	}
-	defer unguard()
-	limit := bootTime + s.Until.Deadline()
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was ended after %s", limit))
-	defer cancel()
 	vm, err := describe(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	out, err := m.boot(ctx, files, func(m wire.Message) {
+	out, err := m.play(ctx, files, bootTime+s.Until.Deadline(), func(m wire.Message) {
 		if m.Event != nil && o.Observe != nil {
 			o.Observe(*m.Event)
 		}
@@ -110,43 +102,16 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 	return r, nil
 }
 
-// testMemory is what a machine for tests has.
-const testMemory = mem.GiB
-
-// RunTests runs a static test program with the arguments in a machine of its own,
-// as root and on the chosen version of cgroups, next to /oomlab-stressor, which
-// OOMLAB_STRESSOR names. Observe gets its output, a line each. The error says
-// that it failed, or that the machine did. There is no disk: /var/tmp is a ramfs.
-func RunTests(ctx context.Context, program string, args []string, o Options) error {
-	files, err := guestFiles(ctx, wire.Job{Tests: true, Args: args, CgroupVersion: o.CgroupVersion})
+// play boots a machine as soon as the host has room for it, and bounds it.
+func (m machine) play(ctx context.Context, files []file, limit time.Duration, observe func(wire.Message)) (outcome, error) {
+	ctx, unguard, err := run.Guard(ctx, m.memory+hostOverhead)
 	if err != nil {
-		return err
-	}
-	data, err := os.ReadFile(program)
-	if err != nil {
-		return fmt.Errorf("read the guest's program: %w", err)
-	}
-	files = append(files, file{name: wire.Tests[1:], mode: 0o755, data: data})
-	ctx, unguard, err := run.Guard(ctx, testMemory+hostOverhead)
-	if err != nil {
-		return err
+		return outcome{}, err
 	}
 	defer unguard()
-	ctx, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("it was ended after %s", bootTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was ended after %s", limit))
 	defer cancel()
-	m := machine{kernel: o.Kernel, memory: testMemory, accelerator: o.Accelerator}
-	out, err := m.boot(ctx, files, func(m wire.Message) {
-		if m.Event != nil && o.Observe != nil {
-			o.Observe(*m.Event)
-		}
-	})
-	if err == nil && out.last.Error != "" {
-		err = errors.New(out.last.Error)
-	}
-	if err != nil {
-		return fmt.Errorf("run %s on kernel %s: %w", program, o.KernelName, err)
-	}
-	return nil
+	return m.boot(ctx, files, observe)
 }
 
 // describe says what a machine is made from.
