@@ -76,6 +76,17 @@ soak: ## run the quick scenarios N=5 times and list verdicts that differ; starte
 	done
 	bin/oomlab verdicts artifacts/soak/*
 
+# The speeds of make race, in MiB/s.
+SPEEDS ?= 5 10 14 20 40 80
+
+.PHONY: race
+race: build ## let the kubelet race with the kernel at several SPEEDS, N=5 times each; started again, it goes on
+	@mkdir -p artifacts/race
+	@for v in $(SPEEDS); do \
+		sed "s/eviction-race$$/race-$$v/; s,10Mi/s,$${v}Mi/s,; s/10 MiB a second/$$v MiB a second/" docs/eviction-race.yaml > artifacts/race/race-$$v.yaml; \
+	done
+	bin/oomlab matrix --lab kind --scenarios $$(ls -v artifacts/race/*.yaml | paste -sd,) --repeat $(N) --out artifacts/race/runs || test $$? = 1
+
 .PHONY: test
 test: ## run all tests that need no cluster; those that need root say so without it
 	$(GO) vet ./...

@@ -67,8 +67,6 @@ type Needs struct {
 	Kernel  string `json:"kernel,omitempty"`
 	// Cgroup is the version of the memory controller, if it must be one.
 	Cgroup int `json:"cgroup,omitempty"`
-	// Swap says that the machine must have some.
-	Swap bool `json:"swap,omitempty"`
 }
 
 // OldestKubelet returns the oldest kubelet that the story holds for.
@@ -117,6 +115,10 @@ const (
 type Node struct {
 	// Memory is the node's capacity and its real limit.
 	Memory Memory `json:"memory"`
+	// Swap is what the node has of the machine's swap, none by default. Pods get
+	// a share of it where the kubelet's memorySwap is LimitedSwap. A machine with
+	// less swap can't run the scenario.
+	Swap Memory `json:"swap,omitzero"`
 	// Domain is what runs out: container (which is charged through its pod),
 	// pod, kubepods (what the node gives to pods), node (with its daemons), or
 	// global, in a virtual machine. It decides the default of Reserved.

@@ -92,6 +92,12 @@ func (n Node) check(p *problems) {
 	if m := n.Kubelet.MemorySwap; m != nil && m.SwapBehavior != limitedSwap && m.SwapBehavior != "NoSwap" {
 		p.addf("node.kubelet.memorySwap.swapBehavior", "%q: want LimitedSwap or NoSwap", m.SwapBehavior)
 	}
+	switch {
+	case n.Swap.err != nil:
+		p.addf("node.swap", "%v", n.Swap.err)
+	case n.Swap.Bytes > 0 && n.Domain == qos.LevelGlobal:
+		p.addf("node.swap", "%s: a node that is the whole machine has the machine's", n.Swap)
+	}
 	if f := n.Kubelet.MemoryThrottlingFactor; f != nil && (*f <= 0 || *f > 1) {
 		p.addf("node.kubelet.memoryThrottlingFactor", "%v: want more than 0, and 1 at most", *f)
 	}

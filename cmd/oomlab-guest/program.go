@@ -103,6 +103,11 @@ func runProgram(ctx context.Context, p wire.Program, port *port) (code int, err 
 	if err := makeRoom(p); err != nil {
 		return 0, err
 	}
+	if p.Swap > 0 {
+		if err := addSwap(ctx, p.Swap); err != nil {
+			return 0, err
+		}
+	}
 	began := time.Now()
 	stop, err := startDocker(ctx)
 	if err != nil {

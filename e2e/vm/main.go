@@ -33,6 +33,7 @@ import (
 const (
 	memory     = 5 * mem.GiB // a control plane, a worker of at most 2 GiB, docker
 	processors = 2
+	swap       = 2 * mem.GiB // nodes have none of it unless a scenario says so
 	// slower is how many times longer a wait may take where every instruction is
 	// translated. Kubernetes takes some ten times longer.
 	slower = 15
@@ -130,7 +131,8 @@ func (o options) program(nodeImage string, accelerator vmlab.Accelerator) wire.P
 	}
 	artifacts := filepath.Join(workDir, "artifacts")
 	return wire.Program{
-		Dir: filepath.Join(workDir, "e2e"), Results: artifacts,
+		Swap: swap,
+		Dir:  filepath.Join(workDir, "e2e"), Results: artifacts,
 		Files: map[string]string{"kind-config.yaml": filepath.Join(workDir, "kind-config.yaml")},
 		Argv: []string{
 			filepath.Join(wire.InputDir, "e2e.test"), "-test.timeout=0", "-ginkgo.v", "-ginkgo.no-color",

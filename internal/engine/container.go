@@ -79,9 +79,10 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string) error {
 	return e.finish(ctx, nil, "rmi", ref)
 }
 
-// UpdateMemory limits a running container to size, without swap.
-func (e *Engine) UpdateMemory(ctx context.Context, container string, size mem.Bytes) error {
-	_, err := e.call(ctx, nil, "update", "--memory", bytesArg(size), "--memory-swap", bytesArg(size), container)
+// UpdateMemory limits what a running container has in memory to size, and what
+// it has in swap.
+func (e *Engine) UpdateMemory(ctx context.Context, container string, size, swap mem.Bytes) error {
+	_, err := e.call(ctx, nil, "update", "--memory", bytesArg(size), "--memory-swap", bytesArg(size+swap), container)
 	return err
 }
 

@@ -71,7 +71,7 @@ func TestInitPID(t *testing.T) {
 
 func TestCommandLines(t *testing.T) {
 	podman, ran := answering("podman", "")
-	if err := podman.UpdateMemory(t.Context(), "n", 2*mem.GiB); err != nil {
+	if err := podman.UpdateMemory(t.Context(), "n", 2*mem.GiB, mem.GiB); err != nil {
 		t.Fatal(err)
 	}
 	if err := podman.Remove(t.Context(), "a", "b"); err != nil {
@@ -81,7 +81,7 @@ func TestCommandLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := [][]string{
-		{"podman", "update", "--memory", "2147483648", "--memory-swap", "2147483648", "n"},
+		{"podman", "update", "--memory", "2147483648", "--memory-swap", "3221225472", "n"},
 		{"podman", "rm", "--force", "--volumes", "--time", "0", "a", "b"},
 	}
 	if diff := cmp.Diff(want, *ran); diff != "" {

@@ -69,7 +69,7 @@ func testContainer(t *testing.T, e *Engine) {
 	if err != nil || len(containers) != 1 || containers[0].Name != name {
 		t.Errorf("Containers = %v, %v", containers, err)
 	}
-	if err := e.UpdateMemory(ctx, name, 100*mem.MiB); err != nil {
+	if err := e.UpdateMemory(ctx, name, 100*mem.MiB, 0); err != nil {
 		t.Fatal(err)
 	}
 	cgroup, err := e.Cgroup(ctx, name)

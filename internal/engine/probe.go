@@ -111,7 +111,7 @@ func (f finder) watch(ctx context.Context, e *Engine, name string) (seen string,
 	if err := check(probeLimit); err != nil {
 		return "", err
 	}
-	if err := e.UpdateMemory(ctx, name, probeUpdate); err != nil {
+	if err := e.UpdateMemory(ctx, name, probeUpdate, 0); err != nil {
 		return "", err
 	}
 	return seen, check(probeUpdate)

@@ -12,8 +12,8 @@ import (
 
 // compare holds the scenario's expectations against the models.
 func (f *Forecast) compare(s *scenarios.Scenario) {
-	if s.Needs.Swap {
-		f.doubt("the scenario needs swap, which the forecast does not have: it says what would happen without")
+	if s.Node.Swap.Bytes > 0 {
+		f.doubt("the node has swap, and the forecast has none: it says what would happen without")
 		return
 	}
 	steps := f.steps()

@@ -48,7 +48,7 @@ func TestCatalogAgreesWithTheModels(t *testing.T) {
 			if contradicted := len(f.Contradictions) > 0; contradicted != inverted {
 				t.Errorf("%s: control %v, contradictions %q", where, s.Control, f.Contradictions)
 			}
-			if len(f.Doubts) > 0 && !s.Needs.Swap {
+			if len(f.Doubts) > 0 && s.Node.Swap.Bytes == 0 {
 				t.Errorf("%s: a story must not hang on a tie or a race: %q", where, f.Doubts)
 			}
 		}

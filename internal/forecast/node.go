@@ -64,7 +64,7 @@ func newNode(s *scenarios.Scenario, o Options) (*node, error) {
 	n := &node{
 		scenario: s, options: o, cgroups: map[string]int{}, owners: map[int]record.Owner{},
 		config: qos.Node{
-			Version: o.Kubelet, Capacity: s.Node.Memory.Bytes, Limit: mem.LimitOf(s.Node.Memory.Bytes),
+			Version: o.Kubelet, Capacity: s.Node.Memory.Bytes, SwapCapacity: s.Node.Swap.Bytes, Limit: mem.LimitOf(s.Node.Memory.Bytes),
 			PageSize: o.Kernel.PageSize, SystemReserved: s.Node.Reservation(), CgroupVersion: o.Kernel.CgroupVersion,
 			Layout: qos.Layout{Driver: qos.Cgroupfs, Prefix: "/node"},
 		},

@@ -57,7 +57,7 @@ func describe(say func(string, ...any), s *scenarios.Scenario) {
 	if s.Source != "" {
 		say("- Source: <%s>\n", s.Source)
 	}
-	if n := needs(s.Needs); n != "" {
+	if n := needs(s); n != "" {
 		say("- Needs: %s\n", n)
 	}
 	if s.Control != nil {
@@ -67,7 +67,8 @@ func describe(say func(string, ...any), s *scenarios.Scenario) {
 }
 
 // needs lists what differs from the defaults.
-func needs(n scenarios.Needs) string {
+func needs(s *scenarios.Scenario) string {
+	n := s.Needs
 	var parts []string
 	if n.Kubelet != "" {
 		parts = append(parts, fmt.Sprintf("kubelet %s", n.OldestKubelet()))
@@ -78,8 +79,8 @@ func needs(n scenarios.Needs) string {
 	if n.Cgroup != 0 {
 		parts = append(parts, fmt.Sprintf("cgroup v%d", n.Cgroup))
 	}
-	if n.Swap {
-		parts = append(parts, "swap")
+	if s.Node.Swap.Bytes > 0 {
+		parts = append(parts, fmt.Sprintf("%s of swap", s.Node.Swap))
 	}
 	return strings.Join(parts, ", ")
 }

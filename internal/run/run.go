@@ -216,7 +216,7 @@ func (r *runner) drawCurve(ctx context.Context) (end func()) {
 
 // unmet ends the run with a verdict where something is missing.
 func (r *runner) unmet(kubelet qos.Version) bool {
-	c, missing := verdict.Unmet(r.scenario.Needs, r.opts.Host, kubelet)
+	c, missing := verdict.Unmet(r.scenario, r.opts.Host, kubelet)
 	if missing {
 		r.record.Claims, r.record.Verdict = []record.Claim{c}, record.Unsupported
 		r.tell("prepare", "%s", c.Sentence)

@@ -50,7 +50,8 @@ func inPlaceOf(r *record.Record, victim, now record.Owner) bool {
 func legalVictims(s oom.Step) []int { return append([]int{s.Victim}, s.Rivals...) }
 
 // forecast: the kernel kills whom the model names, as many as the scenario waits
-// for, and nobody else.
+// for, and nobody else. Where it waits for evictions, too, these may come first
+// and leave nobody to kill.
 func forecast(r *record.Record) (record.Claim, bool) {
 	if r.Forecast == nil {
 		return record.Claim{}, false
@@ -63,6 +64,8 @@ func forecast(r *record.Record) (record.Claim, bool) {
 		problem = fmt.Sprintf("nobody was expected to die after %d kills, and kill %d was %s", len(steps), surprise.Order, surprise.Owner)
 	case surprise != nil:
 		problem = fmt.Sprintf("kill %d was expected to be %s, and was %s", surprise.Order, ownersOf(r, legalVictims(steps[matched])), surprise.Owner)
+	case matched < len(steps) && evictedInTime(r):
+		steps = steps[:matched]
 	case matched < len(steps):
 		problem = fmt.Sprintf("the model expected %d kills, the kernel made %d", len(steps), matched)
 	case len(r.Kills) < until.Kills && until.Evictions == 0:
@@ -81,12 +84,20 @@ func forecast(r *record.Record) (record.Claim, bool) {
 			doubtful++
 		}
 	}
+	if len(steps) == 0 {
+		return claim(Forecast, record.Pass, "pods were evicted before the kernel had to kill"), true
+	}
 	c := claim(Forecast, record.Pass, "the kernel killed whom the model named, and nobody else: %s%s", list(named), needlessToo(r.Kills))
 	if doubtful > 0 {
 		c.Sentence += fmt.Sprintf(" (%d by a tie or within the error of the kernel's counters)", doubtful)
 	}
 	c.Evidence = killEvidence(r.Kills)
 	return c, true
+}
+
+// evictedInTime reports whether the pressure may have ended with an eviction.
+func evictedInTime(r *record.Record) bool {
+	return r.Scenario.Until.Evictions > 0 && slices.ContainsFunc(r.After, record.Pod.Evicted)
 }
 
 // isVictim: the forecast names processes of the snapshot. One that was killed

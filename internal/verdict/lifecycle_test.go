@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/scenarios"
@@ -226,21 +227,24 @@ func TestUnmet(t *testing.T) {
 	host := record.Host{Kernel: "6.1.0-18-cloud", CgroupVersion: 1}
 	for _, tt := range []struct {
 		needs scenarios.Needs
+		swap  mem.Bytes
 		want  string
 	}{
-		{scenarios.Needs{}, ""},
-		{scenarios.Needs{Cgroup: 1, Kernel: "6.1", Kubelet: "1.34"}, ""},
-		{scenarios.Needs{Cgroup: 2}, "cgroup v2: the memory controller of this machine is v1"},
-		{scenarios.Needs{Swap: true}, "SwapTotal of this machine is 0"},
-		{scenarios.Needs{Kernel: "6.2"}, "this is 6.1.0"},
-		{scenarios.Needs{Kubelet: "1.35"}, "kubelet 1.35: this is 1.34"},
+		{scenarios.Needs{}, 0, ""},
+		{scenarios.Needs{Cgroup: 1, Kernel: "6.1", Kubelet: "1.34"}, 0, ""},
+		{scenarios.Needs{Cgroup: 2}, 0, "cgroup v2: the memory controller of this machine is v1"},
+		{scenarios.Needs{}, mem.GiB, "1Gi of swap: SwapTotal of this machine is 0"},
+		{scenarios.Needs{Kernel: "6.2"}, 0, "this is 6.1.0"},
+		{scenarios.Needs{Kubelet: "1.35"}, 0, "kubelet 1.35: this is 1.34"},
 	} {
-		c, unmet := Unmet(tt.needs, host, 34)
+		s := &scenarios.Scenario{Needs: tt.needs}
+		s.Node.Swap.Bytes = tt.swap
+		c, unmet := Unmet(s, host, 34)
 		if unmet != (tt.want != "") || !strings.Contains(c.Missing, tt.want) || unmet && c.Verdict != record.Unsupported {
 			t.Errorf("%+v: %v, %+v", tt.needs, unmet, c)
 		}
 	}
-	if _, unmet := Unmet(scenarios.Needs{Kubelet: "1.35"}, host, 0); unmet {
+	if _, unmet := Unmet(&scenarios.Scenario{Needs: scenarios.Needs{Kubelet: "1.35"}}, host, 0); unmet {
 		t.Error("a kubelet that is not known yet is too old")
 	}
 }

@@ -74,15 +74,16 @@ func Judge(r *record.Record) ([]record.Claim, record.Verdict) {
 // Unmet judges a run that can't be made, because this machine or its kubelet
 // lacks what the scenario needs. It returns false where nothing is lacking. A
 // kubelet of version 0 is not known yet.
-func Unmet(n scenarios.Needs, host record.Host, kubelet qos.Version) (record.Claim, bool) {
+func Unmet(s *scenarios.Scenario, host record.Host, kubelet qos.Version) (record.Claim, bool) {
+	n := s.Needs
 	kernel, err := oom.ParseVersion(host.Kernel)
 	oldest := n.OldestKernel()
 	missing := ""
 	switch {
 	case n.Cgroup != 0 && host.CgroupVersion != n.Cgroup:
 		missing = fmt.Sprintf("cgroup v%d: the memory controller of this machine is v%d", n.Cgroup, host.CgroupVersion)
-	case n.Swap && host.SwapTotal == 0:
-		missing = "swap: SwapTotal of this machine is 0"
+	case s.Node.Swap.Bytes > host.SwapTotal:
+		missing = fmt.Sprintf("%s of swap: SwapTotal of this machine is %s", s.Node.Swap, host.SwapTotal.Human())
 	case n.Kernel != "" && (err != nil || !kernel.AtLeast(oldest.Major, oldest.Minor)):
 		missing = fmt.Sprintf("Linux %s: this is %s", oldest, host.Kernel)
 	case kubelet != 0 && kubelet < n.OldestKubelet():

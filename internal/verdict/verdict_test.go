@@ -103,6 +103,12 @@ func TestEachClaimCanFail(t *testing.T) {
 			o.Container = ""
 			r.Kills = append(r.Kills, record.Kill{Owner: o})
 		}, Forecast, record.Pass},
+		"evicted before anybody is killed": {func(r *record.Record) {
+			r.Scenario.Until.Evictions, r.Kills, r.After[0].Reason = 1, nil, "Evicted"
+		}, Forecast, record.Pass},
+		"neither killed nor evicted": {func(r *record.Record) {
+			r.Scenario.Until.Evictions, r.Kills = 1, nil
+		}, Forecast, record.Fail},
 		"another pod of it dies": {func(r *record.Record) {
 			o := r.Owners[1]
 			o.Pod = "a-2"

@@ -87,7 +87,7 @@ func (l *Lab) Prepare(_ context.Context, s *scenarios.Scenario) (run.Node, error
 	n := &node{
 		lab: l, scenario: s, given: given, owners: map[string]record.Owner{},
 		config: qos.Node{
-			Version: l.Kubelet, Capacity: s.Node.Memory.Bytes, SystemReserved: s.Node.Reservation(),
+			Version: l.Kubelet, Capacity: s.Node.Memory.Bytes, SwapCapacity: s.Node.Swap.Bytes, SystemReserved: s.Node.Reservation(),
 			CgroupVersion: l.hierarchy.Version,
 			Layout:        qos.Layout{Driver: qos.Cgroupfs, Prefix: path.Join(parent, fmt.Sprintf("%s%d", Prefix, os.Getpid()))},
 		},

@@ -111,7 +111,7 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 		return nil, err
 	}
 	for _, worker := range workerNames(o.Name, config.Nodes) {
-		if err := writeMeminfo(filepath.Join(dir, worker), o.Host.MemTotal); err != nil {
+		if err := writeMeminfo(filepath.Join(dir, worker), o.Host.MemTotal, 0); err != nil {
 			return nil, err
 		}
 	}

@@ -98,7 +98,7 @@ func (n *node) describe(ctx context.Context) error {
 		return err
 	}
 	n.config = qos.Node{
-		Version: version, Capacity: n.scenario.Node.Memory.Bytes, SystemReserved: n.scenario.Node.Reservation(),
+		Version: version, Capacity: n.scenario.Node.Memory.Bytes, SwapCapacity: n.scenario.Node.Swap.Bytes, SystemReserved: n.scenario.Node.Reservation(),
 		CgroupVersion: n.cluster.facts.CgroupVersion, Layout: qos.Layout{Root: "/kubelet", Prefix: cgroup},
 	}
 	n.scenario.Node.Kubelet.Configure(&n.config)

@@ -26,15 +26,15 @@ import (
 // honest size has a /proc/meminfo of its own, bind-mounted when the cluster is
 // made, and its container is limited to the same size.
 
-// writeMeminfo writes DIR/meminfo for a node of that size, without swap. It
+// writeMeminfo writes DIR/meminfo for a node with that much memory and swap. It
 // writes in place: a bind mount follows the file, not its name.
-func writeMeminfo(dir string, size mem.Bytes) error {
+func writeMeminfo(dir string, size, swap mem.Bytes) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write meminfo of a node: %w", err)
 	}
 	text := fmt.Sprintf("MemTotal:       %[1]d kB\nMemFree:        %[1]d kB\nMemAvailable:   %[1]d kB\nBuffers:        0 kB\nCached:         0 kB\n"+
-		"SwapCached:     0 kB\nSwapTotal:      0 kB\nSwapFree:       0 kB\nHugePages_Total: 0\nHugePages_Free: 0\nHugepagesize:   2048 kB\nHugetlb:        0 kB\n",
-		int64(size/mem.KiB))
+		"SwapCached:     0 kB\nSwapTotal:      %[2]d kB\nSwapFree:       %[2]d kB\nHugePages_Total: 0\nHugePages_Free: 0\nHugepagesize:   2048 kB\nHugetlb:        0 kB\n",
+		int64(size/mem.KiB), int64(swap/mem.KiB))
 	if err := os.WriteFile(filepath.Join(dir, "meminfo"), []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write meminfo of a node: %w", err)
 	}
@@ -51,7 +51,7 @@ func (c *Cluster) configure(ctx context.Context, worker string, n scenarios.Node
 	if err != nil {
 		return err
 	}
-	if err := c.engine.UpdateMemory(ctx, worker, n.Memory.Bytes); err != nil {
+	if err := c.engine.UpdateMemory(ctx, worker, n.Memory.Bytes, n.Swap.Bytes); err != nil {
 		return fmt.Errorf("limit node %s to %s: %w", worker, n.Memory, err)
 	}
 	old, err := c.engine.Exec(ctx, worker, "cat", kubeletConfigPath)
@@ -62,12 +62,12 @@ func (c *Cluster) configure(ctx context.Context, worker string, n scenarios.Node
 	if err != nil {
 		return err
 	}
-	settled := settledConfig{path: filepath.Join(c.dir, worker, "configured"), text: fmt.Sprintf("%s\n%s", n.Memory, config)}
+	settled := settledConfig{path: filepath.Join(c.dir, worker, "configured"), text: fmt.Sprintf("%s\n%s\n%s", n.Memory, n.Swap, config)}
 	if !settled.is() {
 		if err := settled.clear(); err != nil {
 			return err
 		}
-		if err := writeMeminfo(filepath.Join(c.dir, worker), n.Memory.Bytes); err != nil {
+		if err := writeMeminfo(filepath.Join(c.dir, worker), n.Memory.Bytes, n.Swap.Bytes); err != nil {
 			return err
 		}
 		if err := nodeutils.WriteFile(node, kubeletConfigPath, string(config)); err != nil {

@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/scenarios"
@@ -57,6 +58,8 @@ type Program struct {
 	// Modules are files of kernel modules in the initramfs that are loaded, in
 	// this order, before there is a disk.
 	Modules []string `json:"modules,omitempty"`
+	// Swap is how much swap the machine gets, in a file on its disk; 0: none.
+	Swap mem.Bytes `json:"swapBytes,omitempty"`
 	// Argv, Dir and Env say what to start when docker answers. Dir and Results
 	// are made.
 	Argv []string `json:"argv"`
