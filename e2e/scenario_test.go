@@ -25,15 +25,15 @@ import (
 	"github.com/oomlab/oomlab/scenarios"
 )
 
-// scenarioTimeout is for one scenario with its node's preparation, on a slow
+// scenarioTimeout is for one scenario beside its pressure, on a slow
 // and busy machine. Each takes less than a minute on two idle cores.
-const scenarioTimeout = 6 * time.Minute
+const scenarioTimeout = 5 * time.Minute
 
 var _ = Describe("When memory runs out", func() {
 	for _, s := range byNode() {
 		It(s.Title, Label(append(s.Metadata.Labels, "lab:kind", s.Metadata.Name)...), func(ctx SpecContext) {
 			play(ctx, s)
-		}, SpecTimeout(patience.With(scenarioTimeout)))
+		}, SpecTimeout(patience.With(scenarioTimeout+s.Until.Deadline())))
 	}
 })
 
