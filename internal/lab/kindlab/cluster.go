@@ -27,6 +27,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/kind/pkg/cluster"
 	"sigs.k8s.io/kind/pkg/cluster/nodes"
+	"sigs.k8s.io/kind/pkg/exec"
 	kindlog "sigs.k8s.io/kind/pkg/log"
 	"sigs.k8s.io/yaml"
 
@@ -141,7 +142,7 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 	case err := <-created:
 		created <- nil
 		if err != nil {
-			return nil, fmt.Errorf("create kind cluster %s: %w", o.Name, err)
+			return nil, fmt.Errorf("create kind cluster %s: %w%s", o.Name, err, saidLast(err))
 		}
 	case <-wait.Done():
 		return nil, fmt.Errorf("create kind cluster %s: %w", o.Name, context.Cause(wait))
@@ -150,6 +151,18 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 		return nil, err
 	}
 	return c, c.waitReady(wait)
+}
+
+// saidLast returns the end of what kind's command printed before it failed:
+// kubeadm tells there which component did not come up.
+func saidLast(err error) string {
+	const most = 3000 // bytes, some twenty lines
+	failed := exec.RunErrorForError(err)
+	if failed == nil {
+		return ""
+	}
+	said := failed.Output[max(0, len(failed.Output)-most):]
+	return "\n" + strings.TrimSpace(string(said))
 }
 
 // enter makes dir the working directory, until leave is called. podman's monitor
