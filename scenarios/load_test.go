@@ -47,9 +47,8 @@ func TestCatalog(t *testing.T) {
 
 // make e2e plays the quick scenarios on two workers and has four minutes for
 // it, of which the cluster takes half a one.
-// notRunYet are scenarios for which no machine had everything, or time: one of
-// them takes more than twenty minutes.
-var notRunYet = []string{"back-off-forgotten", "limited-swap", "memory-qos"}
+// notRunYet are scenarios for which no machine had everything.
+var notRunYet = []string{"limited-swap", "memory-qos"}
 
 func TestQuickScenariosAreQuick(t *testing.T) {
 	var quick, longest time.Duration

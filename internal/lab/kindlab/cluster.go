@@ -407,7 +407,7 @@ func Delete(ctx context.Context, e *engine.Engine, name string) error {
 	for _, c := range containers {
 		ids = append(ids, c.ID)
 	}
-	if err := e.Remove(ctx, ids...); err != nil {
+	if err := removeAll(ctx, e, ids); err != nil {
 		return err
 	}
 	dir, err := cache.Dir("clusters", name)
@@ -415,6 +415,18 @@ func Delete(ctx context.Context, e *engine.Engine, name string) error {
 		return err
 	}
 	return os.RemoveAll(dir)
+}
+
+// removeAll removes containers. On a busy machine their processes may take longer
+// to die than the engine waits: then it is asked again.
+func removeAll(ctx context.Context, e *engine.Engine, ids []string) error {
+	const tries = 5
+	for try := 1; ; try++ {
+		err := e.Remove(ctx, ids...)
+		if err == nil || try == tries || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // poll asks until missing is empty. What was missing last is in the error.
