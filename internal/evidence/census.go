@@ -100,6 +100,7 @@ func (c *Census) round(first bool) error {
 			present[pid] = path
 		}
 	}
+	c.depart(present)
 	met := c.strangers(present)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -111,13 +112,20 @@ func (c *Census) round(first bool) error {
 		seen.last = n
 		c.kills[path] = seen
 	}
+	maps.Copy(c.members, met)
+	return nil
+}
+
+// depart notes who is not where he was any more: whoever comes after him may be
+// the first one again.
+func (c *Census) depart(present map[int]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for pid, m := range c.members {
-		if m.Alive = present[pid] != ""; !m.Alive {
+		if m.Alive = present[pid] == m.Cgroup; !m.Alive {
 			c.members[pid] = m
 		}
 	}
-	maps.Copy(c.members, met)
-	return nil
 }
 
 // strangers returns who of those present is not known to be where he is.
