@@ -48,6 +48,8 @@ type Recorder struct {
 	mu    sync.Mutex
 	kills []record.Kill
 	marks []reconcile.Mark
+	// scores are touched by readTrace alone, until it is done.
+	scores []reconcile.ScoreWrite
 	// threads are the processes of threads that were seen.
 	threads map[int]int
 	// suppressed counts the times at which the kernel said that its rate limit
@@ -274,24 +276,42 @@ func (r *Recorder) readTrace(ctx context.Context) {
 		if err := r.trace.Wait(100 * time.Millisecond); err != nil {
 			return // Stop takes what is left
 		}
-		for _, m := range r.takeMarks() {
+		marks, scores := r.takeTrace()
+		for _, m := range marks {
 			if _, here := r.Census.Find(m.PID); here {
 				r.marked()
 			}
 		}
+		r.noteScores(scores)
 	}
 }
 
-// takeMarks empties the buffers of the trace.
-func (r *Recorder) takeMarks() []reconcile.Mark {
+// takeTrace empties the buffers of the trace.
+func (r *Recorder) takeTrace() ([]reconcile.Mark, []reconcile.ScoreWrite) {
 	if r.trace == nil {
-		return nil
+		return nil, nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	marks := r.trace.Take()
+	marks, scores := r.trace.Take()
 	r.marks = append(r.marks, marks...)
-	return marks
+	return marks, scores
+}
+
+// noteScores looks up whose scores were written, and by whom, while they live:
+// runc's first process gives itself the container's score and soon ends.
+func (r *Recorder) noteScores(scores []reconcile.ScoreWrite) {
+	for _, s := range scores {
+		cgroup, err := r.hierarchy.Of(s.PID)
+		if err == nil && !reconcile.Within(cgroup, r.node.Root) {
+			continue
+		}
+		s.Cgroup = cgroup // the census may know it where this is empty
+		if by, err := procfs.NewProc(s.By); err == nil {
+			s.ByName, _ = by.Comm() // empty if it has ended
+		}
+		r.scores = append(r.scores, s)
+	}
 }
 
 // Killed delivers each kill as soon as the kernel has logged it.
@@ -317,22 +337,31 @@ func (r *Recorder) Uncharged(order int, at time.Time) {
 func (r *Recorder) Stop() (reconcile.Witnesses, []record.Source, error) {
 	r.cancel()
 	r.readers.Wait()
-	r.takeMarks()
-	log, trace := record.Source{Name: reconcile.Kmsg}, record.Source{Name: reconcile.Trace}
+	_, rest := r.takeTrace()
+	r.noteScores(rest)
+	sources := r.sources()
+	w := reconcile.Witnesses{
+		Node: r.node, Logged: r.kills, Unclaimed: r.unclaimed, LogLost: sources[0].Lost, Withheld: r.suppressed, Marks: r.marks, Scores: r.scores,
+		Counted: r.Census.Kills(), Processes: r.Census.Processes(), Threads: r.threads,
+	}
+	return w, sources, errors.Join(r.closeKmsg(), r.kmsgErr, r.closeTrace(), r.Census.Err())
+}
+
+// sources says how well each source could see.
+func (r *Recorder) sources() []record.Source {
+	log, trace, scores := record.Source{Name: reconcile.Kmsg}, record.Source{Name: reconcile.Trace}, record.Source{Name: reconcile.Scores}
 	if r.kmsg != nil {
 		log.Lost = r.kmsg.Lost()
 	} else {
 		log.Error = r.noKmsg.Error()
 	}
-	if r.trace != nil {
-		trace.Lost = r.trace.Lost()
+	if r.trace == nil {
+		trace.Error, scores.Error = r.traceErr.Error(), r.traceErr.Error()
 	} else {
-		trace.Error = r.traceErr.Error()
+		trace.Lost = r.trace.Lost() // of whatever event
+		if err := r.trace.NoScores(); err != nil {
+			scores.Error = err.Error()
+		}
 	}
-	w := reconcile.Witnesses{
-		Node: r.node, Logged: r.kills, Unclaimed: r.unclaimed, LogLost: log.Lost, Withheld: r.suppressed, Marks: r.marks,
-		Counted: r.Census.Kills(), Processes: r.Census.Processes(), Threads: r.threads,
-	}
-	sources := []record.Source{log, trace, {Name: reconcile.Cgroup}}
-	return w, sources, errors.Join(r.closeKmsg(), r.kmsgErr, r.closeTrace(), r.Census.Err())
+	return []record.Source{log, trace, {Name: reconcile.Cgroup}, scores}
 }

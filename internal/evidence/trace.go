@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,10 +22,12 @@ import (
 )
 
 // Trace hears of each victim from the trace event oom:mark_victim, which is
-// fired when a process is chosen and which no rate limit withholds. It reads
-// through perf events: unlike a tracefs instance they are gone with this process.
+// fired when a process is chosen and which no rate limit withholds, and of each
+// score that is written from oom:oom_score_adj_update. It reads through perf
+// events: unlike a tracefs instance they are gone with this process.
 type Trace struct {
-	pidAt int // where a sample has the pid
+	mark, score traceEvent
+	noScores    error // why nobody tells of scores
 
 	mu    sync.Mutex
 	rings []ring
@@ -33,7 +36,8 @@ type Trace struct {
 
 // ring is the buffer that one CPU writes to: a page of control, then data.
 type ring struct {
-	fd   int
+	fd   int   // of oom:mark_victim
+	more []int // what else writes there
 	page *unix.PerfEventMmapPage
 	mmap []byte
 	data []byte
@@ -44,8 +48,8 @@ const ringPages = 8
 
 // OpenTrace listens from now on. It needs root, and a kernel with trace events.
 func OpenTrace() (t *Trace, err error) {
-	event, err := findEvent()
-	if err != nil {
+	t = new(Trace)
+	if err := t.findEvents(); err != nil {
 		return nil, err
 	}
 	cpus, err := os.ReadFile("/sys/devices/system/cpu/online")
@@ -56,25 +60,38 @@ func OpenTrace() (t *Trace, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t = &Trace{pidAt: event.pidAt}
 	for _, cpu := range online {
-		r, err := openRing(event.id, cpu)
+		r, err := openRing(t.mark.id, cpu)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("trace oom:mark_victim on CPU %d: %w", cpu, err), t.Close())
 		}
 		t.rings = append(t.rings, r)
+		if t.noScores != nil {
+			continue
+		}
+		if err := t.rings[len(t.rings)-1].join(t.score.id, cpu); err != nil {
+			t.noScores = fmt.Errorf("trace oom:oom_score_adj_update on CPU %d: %w", cpu, err)
+		}
 	}
 	return t, nil
 }
 
-func openRing(event uint64, cpu int) (ring, error) {
+func openEvent(event uint64, cpu int) (fd int, err error) {
 	attr := unix.PerfEventAttr{
-		Type: unix.PERF_TYPE_TRACEPOINT, Config: event, Sample: 1, Wakeup: 1, Sample_type: unix.PERF_SAMPLE_TIME | unix.PERF_SAMPLE_RAW,
-		Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Bits: unix.PerfBitUseClockID, Clockid: unix.CLOCK_MONOTONIC,
+		Type: unix.PERF_TYPE_TRACEPOINT, Config: event, Sample: 1, Wakeup: 1,
+		Sample_type: unix.PERF_SAMPLE_TID | unix.PERF_SAMPLE_TIME | unix.PERF_SAMPLE_RAW,
+		Size:        uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Bits: unix.PerfBitUseClockID, Clockid: unix.CLOCK_MONOTONIC,
 	}
-	fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	if fd, err = unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC); err != nil {
+		return fd, fmt.Errorf("open the perf event: %w", err)
+	}
+	return fd, nil
+}
+
+func openRing(event uint64, cpu int) (ring, error) {
+	fd, err := openEvent(event, cpu)
 	if err != nil {
-		return ring{}, fmt.Errorf("open the perf event: %w", err)
+		return ring{}, err
 	}
 	size := os.Getpagesize()
 	m, err := unix.Mmap(fd, 0, (1+ringPages)*size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
@@ -84,23 +101,45 @@ func openRing(event uint64, cpu int) (ring, error) {
 	return ring{fd: fd, page: (*unix.PerfEventMmapPage)(unsafe.Pointer(&m[0])), mmap: m, data: m[size:]}, nil
 }
 
-// Take returns the victims that were marked since the last call, in the order
-// of their marks.
-func (t *Trace) Take() []reconcile.Mark {
+// join lets another event write to the ring of its CPU.
+func (r *ring) join(event uint64, cpu int) error {
+	fd, err := openEvent(event, cpu)
+	if err != nil {
+		return err
+	}
+	r.more = append(r.more, fd)
+	if err := unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_OUTPUT, r.fd); err != nil {
+		return fmt.Errorf("share the buffer of the CPU: %w", err)
+	}
+	return nil
+}
+
+// Take returns the victims that were marked since the last call, and the scores
+// that were written, both in the order of their times.
+func (t *Trace) Take() (marks []reconcile.Mark, scores []reconcile.ScoreWrite) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var marks []reconcile.Mark
 	for _, r := range t.rings {
 		for _, record := range r.take() {
-			if m, ok := t.parse(record); ok {
-				m.Recorded = time.Now()
-				marks = append(marks, m)
+			e, ok := t.parse(record)
+			switch {
+			case !ok:
+			case e.is(t.mark):
+				marks = append(marks, reconcile.Mark{PID: e.pid(t.mark), Uptime: e.at, Recorded: time.Now()})
+			case t.noScores == nil && e.is(t.score):
+				scores = append(scores, reconcile.ScoreWrite{
+					PID: e.pid(t.score), Name: e.comm(t.score), OOMScoreAdj: e.adj(t.score), By: e.by, Uptime: e.at,
+				})
 			}
 		}
 	}
 	slices.SortStableFunc(marks, func(a, b reconcile.Mark) int { return cmp.Compare(a.Uptime, b.Uptime) })
-	return marks
+	slices.SortStableFunc(scores, func(a, b reconcile.ScoreWrite) int { return cmp.Compare(a.Uptime, b.Uptime) })
+	return marks, scores
 }
+
+// NoScores returns why Take tells of no scores, nil if it does.
+func (t *Trace) NoScores() error { return t.noScores }
 
 // Wait returns when there is something to take, and after the timeout at the
 // latest.
@@ -145,74 +184,129 @@ func (r ring) take() (records [][]byte) {
 	return records
 }
 
-// parse reads a record: a sample is u64 time, u32 size and the event itself, a
-// loss u64 id and u64 number.
-func (t *Trace) parse(record []byte) (m reconcile.Mark, ok bool) {
+// sample is an event as it happened.
+type sample struct {
+	at  time.Duration // on CLOCK_MONOTONIC
+	by  int           // the process that ran
+	raw []byte        // the event itself, beginning with the u16 number of its type
+}
+
+// parse reads a record: a sample is u32 pid and u32 tid of whoever ran, u64 time,
+// u32 size and the event; a loss is u64 id and u64 number.
+func (t *Trace) parse(record []byte) (s sample, ok bool) {
+	const header = 4 + 4 + 8 + 4
 	body := record[8:]
 	switch binary.NativeEndian.Uint32(record) {
 	case unix.PERF_RECORD_SAMPLE:
-		if at := 8 + 4 + t.pidAt; len(body) >= at+4 {
-			m.Uptime = time.Duration(binary.NativeEndian.Uint64(body))
-			m.PID = int(int32(binary.NativeEndian.Uint32(body[at:])))
-			return m, true
+		if len(body) >= header+2 {
+			return sample{
+				by: int(int32(binary.NativeEndian.Uint32(body))), at: time.Duration(binary.NativeEndian.Uint64(body[8:])), raw: body[header:],
+			}, true
 		}
 	case unix.PERF_RECORD_LOST:
 		if len(body) >= 16 {
 			t.lost += binary.NativeEndian.Uint64(body[8:])
 		}
 	}
-	return m, false
+	return s, false
+}
+
+// is reports whether the sample is one of that event, with all its fields.
+func (s sample) is(e traceEvent) bool {
+	return uint64(binary.NativeEndian.Uint16(s.raw)) == e.id && len(s.raw) >= e.size
+}
+
+func (s sample) pid(e traceEvent) int {
+	return int(int32(binary.NativeEndian.Uint32(s.raw[e.at["pid"]:])))
+}
+
+func (s sample) adj(e traceEvent) int {
+	return int(int16(binary.NativeEndian.Uint16(s.raw[e.at["oom_score_adj"]:])))
+}
+
+func (s sample) comm(e traceEvent) string {
+	return unix.ByteSliceToString(s.raw[e.at["comm"]:][:commLen])
 }
 
 // Close ends the listening.
 func (t *Trace) Close() error {
 	var errs []error
 	for _, r := range t.rings {
+		for _, fd := range r.more {
+			errs = append(errs, unix.Close(fd))
+		}
 		errs = append(errs, unix.Munmap(r.mmap), unix.Close(r.fd))
 	}
 	return errors.Join(errs...)
 }
 
-// traceEvent is what tracefs says about oom:mark_victim.
+// traceEvent is what tracefs says about an event.
 type traceEvent struct {
-	id    uint64
-	pidAt int
+	id uint64         // its type
+	at map[string]int // where it has its fields, in bytes
+	// size is what an event has to have for all of them to be there.
+	size int
 }
 
-// findEvent looks into a tracefs of its own.
-func findEvent() (e traceEvent, err error) {
-	err = WithTracefs(func(dir string) error {
-		files := filepath.Join(dir, "events/oom/mark_victim")
-		id, err := os.ReadFile(filepath.Join(files, "id"))
-		if err != nil {
-			return fmt.Errorf("find oom:mark_victim: %w", err)
-		}
-		format, err := os.ReadFile(filepath.Join(files, "format"))
-		if err != nil {
-			return fmt.Errorf("find oom:mark_victim: %w", err)
-		}
-		if e.id, err = strconv.ParseUint(strings.TrimSpace(string(id)), 10, 64); err != nil {
-			return fmt.Errorf("read the id of oom:mark_victim: %w", err)
-		}
-		e.pidAt, err = parseFormat(string(format))
+// commLen is TASK_COMM_LEN, include/linux/sched.h.
+const commLen = 16
+
+// findEvents looks into a tracefs of its own. An error is about oom:mark_victim.
+func (t *Trace) findEvents() error {
+	return WithTracefs(func(dir string) (err error) {
+		t.score, t.noScores = readEvent(dir, "oom_score_adj_update", map[string]int{"pid": 4, "comm": commLen, "oom_score_adj": 2})
+		t.mark, err = readEvent(dir, "mark_victim", map[string]int{"pid": 4})
 		return err
 	})
-	return e, err
 }
 
-// parseFormat returns the offset of "field:int pid;	offset:8;	size:4; …".
-func parseFormat(format string) (int, error) {
+// readEvent reads the number and the fields of an event. They have to have these
+// sizes.
+func readEvent(tracefs, name string, fields map[string]int) (e traceEvent, err error) {
+	files := filepath.Join(tracefs, "events/oom", name)
+	id, err := os.ReadFile(filepath.Join(files, "id"))
+	if err != nil {
+		return e, fmt.Errorf("find oom:%s: %w", name, err)
+	}
+	format, err := os.ReadFile(filepath.Join(files, "format"))
+	if err != nil {
+		return e, fmt.Errorf("find oom:%s: %w", name, err)
+	}
+	if e, err = parseFormat(string(format), fields); err != nil {
+		return e, fmt.Errorf("read the format of oom:%s: %w", name, err)
+	}
+	if e.id, err = strconv.ParseUint(strings.TrimSpace(string(id)), 10, 16); err != nil {
+		return e, fmt.Errorf("read the id of oom:%s: %w", name, err)
+	}
+	return e, nil
+}
+
+// parseFormat finds fields in lines such as
+// "field:char comm[16];	offset:12;	size:16;	signed:0;".
+func parseFormat(format string, sizes map[string]int) (traceEvent, error) {
+	e := traceEvent{at: map[string]int{}}
 	for line := range strings.Lines(format) {
 		f := strings.Split(strings.TrimSpace(line), ";")
-		if len(f) < 3 || f[0] != "field:int pid" || strings.TrimSpace(f[2]) != "size:4" {
+		if len(f) < 3 {
+			continue
+		}
+		name, _, _ := strings.Cut(f[0][strings.LastIndexByte(f[0], ' ')+1:], "[")
+		size, wanted := sizes[name]
+		if !wanted || strings.TrimSpace(f[2]) != fmt.Sprintf("size:%d", size) {
 			continue
 		}
 		offset, ok := strings.CutPrefix(strings.TrimSpace(f[1]), "offset:")
 		if n, err := strconv.ParseUint(offset, 10, 16); ok && err == nil {
-			return int(n), nil
+			e.at[name] = int(n)
+			e.size = max(e.size, int(n)+size)
 		}
 	}
-	return 0, errors.New("oom:mark_victim has no int pid among its fields")
+	for _, name := range slices.Sorted(maps.Keys(sizes)) {
+		if _, found := e.at[name]; !found {
+			return e, fmt.Errorf("it has no field %s of %d bytes", name, sizes[name])
+		}
+	}
+	return e, nil
 }
 
 // parseCPUs reads a list of CPUs: "0-3,8".

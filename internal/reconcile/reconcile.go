@@ -24,6 +24,10 @@ const (
 	Runtime = "runtime" // the reason OOMKilled
 )
 
+// Scores is the source that tells of no kills, but of the scores that were
+// written: the event oom:oom_score_adj_update.
+const Scores = "scores"
+
 // Node is the node that the witnesses watched.
 type Node struct {
 	// Root is its memory cgroup: kills elsewhere are none of its kills.
@@ -85,6 +89,10 @@ type Witnesses struct {
 	// Threads are the pids of processes by those of their threads: the kernel may
 	// name any of them.
 	Threads map[int]int
+	// Scores are the writes of oom_score_adj on the whole machine, in their order.
+	// ScoresBefore is what the snapshot of the forecast has, by pid.
+	Scores       []ScoreWrite
+	ScoresBefore map[int]int
 	// Before and After are the pods as the runtime told. Without one the lab
 	// tells, and is no witness of its own.
 	Before, After []record.Pod
@@ -102,6 +110,7 @@ func (w Witnesses) process(pid int) int {
 // Result is what the witnesses say together.
 type Result struct {
 	Kills    []record.Kill
+	Scores   []record.ScoreWrite
 	Findings []record.Finding
 }
 
@@ -154,6 +163,7 @@ func Reconcile(w Witnesses) Result {
 	number(r.Kills)
 	w.addRuntime(&r, w.addCounts(&r))
 	w.addRestarts(&r)
+	w.addScores(&r)
 	r.find(needless(r.Kills)...)
 	if w.Withheld > 0 {
 		r.find(record.Finding{Name: "reports-suppressed", Text: fmt.Sprintf(

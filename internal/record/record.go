@@ -50,6 +50,10 @@ type Record struct {
 	// Forecast is whom the kernel kills, by the model, from the snapshot alone.
 	Forecast *oom.Sequence `json:"forecast,omitempty"`
 
+	// ScoreWrites tell who wrote which process's oom_score_adj on the node, from
+	// before its pods were started, in that order.
+	ScoreWrites []ScoreWrite `json:"scoreWrites,omitempty"`
+
 	Kills    []Kill    `json:"kills"`
 	Findings []Finding `json:"findings,omitempty"`
 	Sources  []Source  `json:"sources"`
@@ -215,6 +219,19 @@ type Score struct {
 	Explained string `json:"explained,omitempty"` // why Formula and Observed differ, if a probe knows
 }
 
+// ScoreWrite is one write of a process's oom_score_adj, as the kernel traces it.
+// Who inherits a score writes none: what runc gives itself, the container has.
+type ScoreWrite struct {
+	Time        time.Time `json:"time"`
+	PID         int       `json:"pid"`
+	Name        string    `json:"name"`
+	Owner       Owner     `json:"owner"`
+	OOMScoreAdj int       `json:"oomScoreAdj"`
+	// By is who wrote it, if not the process itself. The name is empty where
+	// that one had ended too soon.
+	By *oomreport.Process `json:"by,omitempty"`
+}
+
 // Kill is one process that the OOM killer killed, put together from every
 // source that saw it.
 type Kill struct {
@@ -275,7 +292,8 @@ type Finding struct {
 	Text string `json:"text"`
 }
 
-// Source says how well one source of evidence could see.
+// Source says how well one source of evidence could see: kmsg, trace, cgroup,
+// runtime, and scores, which tells of no kills.
 type Source struct {
 	Name string `json:"name"`
 	// Lost is the number of records that the source dropped.

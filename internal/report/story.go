@@ -49,9 +49,11 @@ func (s *Story) Event(e record.Event) {
 	s.printf("%7.2fs  %s  %s\n", e.AtSeconds, step, e.Text)
 }
 
-// End draws the memory over the time, and gives the verdict, claim by claim.
+// End draws the memory over the time, says who wrote which score, and gives the
+// verdict, claim by claim.
 func (s *Story) End(r *record.Record) {
 	s.curve(r)
+	s.scores(r)
 	s.printf("\n")
 	for _, c := range r.Claims {
 		s.printf("  %s  %-18s %s\n", s.verdict(c.Verdict), c.Name, c.Sentence)

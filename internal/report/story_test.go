@@ -7,9 +7,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/oomlab/oomlab/internal/oomreport"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/scenarios"
 )
+
+func wrote(pod string, adj int, name string, by *oomreport.Process) record.ScoreWrite {
+	return record.ScoreWrite{Owner: record.Owner{Pod: pod, Level: "node"}, OOMScoreAdj: adj, Name: name, By: by}
+}
 
 func TestStory(t *testing.T) {
 	s := &scenarios.Scenario{
@@ -27,6 +32,11 @@ func TestStory(t *testing.T) {
 			{Name: "survive", Verdict: record.Fail, Sentence: "guaranteed was killed"},
 			{Name: "scores", Verdict: record.Unsupported, Sentence: "no CAP_SYS_RESOURCE"},
 		},
+		ScoreWrites: []record.ScoreWrite{
+			wrote("one", 1000, "runc:[0:PARENT]", nil), wrote("two", 2, "runc:[0:PARENT]", nil), wrote("one", 1000, "runc:[0:PARENT]", nil),
+			wrote("", -999, "containerd-shim", nil), wrote("two", 500, "stressor", nil),
+			wrote("one", 1000, "stressor", &oomreport.Process{PID: 7, Name: "sh"}), wrote("one", 1000, "stressor", &oomreport.Process{PID: 8}),
+		},
 		Findings: []record.Finding{{Name: "second-kill-before-release", Text: "1 kill"}},
 	})
 	const want = `order: BestEffort dies first
@@ -35,6 +45,9 @@ func TestStory(t *testing.T) {
   used up.
 
    1.50s  kill      best-effort was killed
+
+  scores   one: 1000 by runc:[0:PARENT], 2×; then 1000 by sh; then 1000 by /8
+  scores   two: 2 by runc:[0:PARENT]; then 500 by stressor
 
   pass          killed             best-effort died first
   fail          survive            guaranteed was killed

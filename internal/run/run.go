@@ -228,10 +228,14 @@ func (r *runner) unmet(kubelet qos.Version) bool {
 func (r *runner) reconcile() error {
 	seen, sources, err := r.recorder.Stop()
 	seen.Before, seen.After = r.record.Before, r.record.After
+	seen.ScoresBefore = map[int]int{}
+	for _, t := range r.record.Snapshot.Tasks {
+		seen.ScoresBefore[t.PID] = t.OOMScoreAdj
+	}
 	runtime := record.Source{Name: reconcile.Runtime, Error: r.record.Node.NoKubelet}
 	seen.NoRuntime = runtime.Error != ""
 	result := reconcile.Reconcile(seen)
-	r.record.Kills, r.record.Sources = result.Kills, append(sources, runtime)
+	r.record.Kills, r.record.ScoreWrites, r.record.Sources = result.Kills, result.Scores, append(sources, runtime)
 	for _, f := range result.Findings {
 		r.find(f)
 	}

@@ -39,7 +39,8 @@ func (t *trace) forget(pid int) {
 }
 
 func (t *trace) drain() {
-	for _, m := range t.Take() {
+	marks, _ := t.Take()
+	for _, m := range marks {
 		t.marked[m.PID] = true
 	}
 }

@@ -325,7 +325,7 @@ func sources(r *record.Record) (record.Claim, bool) {
 	}
 	var names []string
 	for _, s := range r.Sources {
-		if s.Error == "" {
+		if s.Error == "" && s.Name != reconcile.Scores {
 			names = append(names, s.Name)
 		}
 	}
