@@ -62,10 +62,7 @@ func play(ctx context.Context) error {
 	if last.Record, err = do(ctx, job, port); err != nil {
 		last.Error = err.Error()
 	}
-	if err := port.send(last); err != nil {
-		return err
-	}
-	return port.drain()
+	return port.end(last)
 }
 
 func readJob() (job wire.Job, err error) {

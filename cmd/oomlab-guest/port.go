@@ -42,6 +42,30 @@ func (p *port) send(m wire.Message) error {
 	return nil
 }
 
+// end sends the last message, and the kernel's log with it.
+func (p *port) end(last wire.Message) error {
+	last.Log = kernelLog()
+	if err := p.send(last); err != nil {
+		return err
+	}
+	return p.drain()
+}
+
+// kernelLog returns what the kernel has said since it booted, as far as its
+// buffer still has it; or why that can't be read.
+func kernelLog() string {
+	size, err := unix.Klogctl(unix.SYSLOG_ACTION_SIZE_BUFFER, nil)
+	if err != nil {
+		return fmt.Sprintf("the size of the kernel's log: %v\n", err)
+	}
+	log := make([]byte, size)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, log)
+	if err != nil {
+		return fmt.Sprintf("read the kernel's log: %v\n", err)
+	}
+	return string(log[:n])
+}
+
 // drain waits until everything has been sent.
 func (p *port) drain() error {
 	if err := unix.IoctlSetInt(int(p.file.Fd()), unix.TCSBRK, 1); err != nil {

@@ -62,10 +62,7 @@ func playProgram(ctx context.Context) error {
 	if last.ExitCode, err = runProgram(ctx, p, port); err != nil {
 		last.Error = err.Error()
 	}
-	if err := port.send(last); err != nil {
-		return err
-	}
-	return port.drain()
+	return port.end(last)
 }
 
 // reapUntil is all that is left to the first process of a machine with

@@ -76,14 +76,14 @@ func makeOutput(file string) error {
 	return errors.Join(f.Truncate(int64(diskSize)), f.Close())
 }
 
-// unpack puts the files of a tar stream into dir, in place of what is there.
+// unpack puts the files of a tar stream into dir.
 func unpack(file, dir string) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(dir) // what a guest writes gets nowhere else

@@ -80,7 +80,7 @@ func (o options) run(ctx context.Context) (code int, err error) {
 	recipe := nodeimage.Recipe{Kubernetes: o.kubernetes}.WithDefaults()
 	system := vmlab.System{
 		Kernel: image.File, Memory: memory, Processors: processors, Limit: o.limit,
-		Say: func(line string) { fmt.Println(line) },
+		Log: filepath.Join(o.artifacts, "kernel.log"), Say: func(line string) { fmt.Println(line) },
 	}
 	if system.Modules, err = modules.Load("virtio_pci", "virtio_blk", "ext4"); err != nil {
 		return 0, err

@@ -93,41 +93,33 @@ func (o matrixOptions) kubeletOf(c matrix.Cell) (qos.Version, error) {
 	return qos.ParseVersion(o.kubernetes)
 }
 
-// playInVMs returns what runs a scenario in a machine of the run's cell.
+// playInVMs returns what runs a scenario in a machine of the run's cell, and
+// leaves the kernel's log beside the record.
 func (o matrixOptions) playInVMs(ctx context.Context, cells []matrix.Cell, out io.Writer) (func(context.Context, *matrix.Run) (*record.Record, error), error) {
-	seeds := []int{noSeed}
-	if o.seeded {
-		seeds = nil
-		for n := range o.repeat {
-			seeds = append(seeds, n)
-		}
-	}
-	type machine struct {
-		cell string
-		seed int
-	}
-	players := map[machine]player{}
+	machines := map[string]vmlab.Options{} // by the cell's path
 	for _, c := range cells {
 		kubelet, err := o.kubeletOf(c)
 		if err != nil {
 			return nil, err
 		}
-		for _, seed := range seeds {
-			vm := vmOptions{kernel: c.Value(matrix.Kernel), cgroup: 2, seed: seed}
-			if c.Value(matrix.Cgroup) == "v1" {
-				vm.cgroup = 1
-			}
-			if players[machine{c.Path, seed}], err = vm.openVM(ctx, kubelet, out); err != nil {
-				return nil, err
-			}
+		vm := vmOptions{kernel: c.Value(matrix.Kernel), cgroup: 2, seed: noSeed}
+		if c.Value(matrix.Cgroup) == "v1" {
+			vm.cgroup = 1
+		}
+		if o.seeded {
+			vm.seed = 0 // each run has its own
+		}
+		if machines[c.Path], _, err = vm.machine(ctx, kubelet, out); err != nil {
+			return nil, err
 		}
 	}
 	return func(ctx context.Context, r *matrix.Run) (*record.Record, error) {
-		seed := noSeed
-		if o.seeded {
-			seed = r.Seed()
+		machine := machines[r.Cell.Path]
+		if machine.Log = logBeside(r.Path); o.seeded {
+			seed := r.Seed()
+			machine.Seed = &seed
 		}
-		return players[machine{r.Cell.Path, seed}](ctx, r.Scenario, func(record.Event) {})
+		return vmlab.Run(ctx, r.Scenario, machine)
 	}, nil
 }
 

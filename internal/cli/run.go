@@ -115,7 +115,7 @@ func (o runOptions) openLab(ctx context.Context, stderr io.Writer) (player, func
 		return nil, nil, fmt.Errorf("--kubernetes: %w", err)
 	}
 	if o.lab == "vm" {
-		play, err := o.vm.openVM(ctx, kubelet, stderr)
+		play, err := o.vm.openVM(ctx, kubelet, o.record, stderr)
 		return play, nothing, err
 	}
 	facts, err := host.Read()

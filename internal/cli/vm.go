@@ -38,17 +38,26 @@ func (o *vmOptions) flags(f *pflag.FlagSet) {
 	f.IntVar(&o.seed, "seed", noSeed, "vm lab: run deterministically; each `number` from 0 is another schedule")
 }
 
-// openVM returns what runs a scenario in a virtual machine.
-func (o vmOptions) openVM(ctx context.Context, kubelet qos.Version, stderr io.Writer) (player, error) {
+// openVM returns what runs a scenario in a virtual machine, and leaves its
+// kernel's log beside the record, if there is one.
+func (o vmOptions) openVM(ctx context.Context, kubelet qos.Version, recordFile string, stderr io.Writer) (player, error) {
 	options, _, err := o.machine(ctx, kubelet, stderr)
 	if err != nil {
 		return nil, err
+	}
+	if recordFile != "" {
+		options.Log = logBeside(recordFile)
 	}
 	return func(ctx context.Context, s *scenarios.Scenario, observe func(record.Event)) (*record.Record, error) {
 		options := options
 		options.Observe = observe
 		return vmlab.Run(ctx, s, options)
 	}, nil
+}
+
+// logBeside returns where the kernel's log lies next to a record.
+func logBeside(recordFile string) string {
+	return strings.TrimSuffix(recordFile, ".json") + ".kernel.log"
 }
 
 // machine prepares what a virtual machine is made from. kernel is what --kernel

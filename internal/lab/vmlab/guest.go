@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -26,13 +27,14 @@ var ErrMachine = errors.New("the virtual machine did not finish")
 
 // outcome is what came out of a machine.
 type outcome struct {
-	last    wire.Message
-	console string // the kernel's log, as far as its console shows it
+	last wire.Message
+	log  string // the kernel's: all of it, or what its console shows
 }
 
 // boot runs a machine with these files in its initramfs to its end, or until
 // ctx ends. It calls observe with every message but the last. Nothing of it is
-// on any disk, and the kernel ends QEMU with this process: nothing can be left.
+// on any disk before it has ended, and then its log alone; and the kernel ends
+// QEMU with this process: nothing can be left.
 func (m machine) boot(ctx context.Context, files []file, observe func(wire.Message)) (o outcome, err error) {
 	var inMemory [3]*os.File
 	for i, name := range []string{"initramfs", "console", "messages"} {
@@ -64,18 +66,39 @@ func (m machine) boot(ctx context.Context, files []file, observe func(wire.Messa
 	o.last, err = readMessages(messages, ended, observe)
 	end()
 	<-ended
-	if log, err := io.ReadAll(io.NewSectionReader(console, 0, maxConsole)); err == nil {
-		o.console = strings.ReplaceAll(string(log), "\r", "")
-	}
 	if err == nil && !o.last.Done {
 		if err = exit; err == nil {
 			err = errors.New("it restarted or was powered off")
 		}
 	}
-	if err != nil {
-		return o, explain(ctx, err, stderr.String(), o.console)
+	if o.log = o.last.Log; err != nil || o.log == "" {
+		if shown, err := io.ReadAll(io.NewSectionReader(console, 0, maxConsole)); err == nil {
+			o.log = strings.ReplaceAll(string(shown), "\r", "")
+		}
 	}
-	return o, nil
+	if err != nil {
+		err = explain(ctx, err, stderr.String(), o.log)
+	}
+	return o, m.keepLog(o.log, err)
+}
+
+// keepLog writes the kernel's log where it is to be kept, and says so where the
+// machine did not finish.
+func (m machine) keepLog(log string, err error) error {
+	if m.log == "" {
+		return err
+	}
+	failed := os.MkdirAll(filepath.Dir(m.log), 0o755)
+	if failed == nil {
+		failed = os.WriteFile(m.log, []byte(log), 0o644)
+	}
+	switch {
+	case failed != nil:
+		return errors.Join(err, fmt.Errorf("keep the kernel's log: %w", failed))
+	case err != nil:
+		return fmt.Errorf("%w\n(all that its console showed is in %s)", err, m.log)
+	}
+	return nil
 }
 
 // maxConsole bounds what is kept of a console that is written without end.

@@ -35,8 +35,8 @@ var anyMachine = machine{kernel: "vmlinuz", memory: 64 * mem.MiB, accelerator: T
 func TestBootDeliversMessages(t *testing.T) {
 	fakeQEMU(t, `
 		printf '{"event":{"step":"one"}}\n{"event":{"st' >&5; sleep 0.1
-		printf 'ep":"two"}}\n{"done":true,"error":"all is lost"}\n' >&5
-		printf 'Linux version 6\r\n' >&4`)
+		printf 'ep":"two"}}\n{"done":true,"error":"all is lost","log":"Linux version 6\\n"}\n' >&5
+		printf 'Linux\r\n' >&4`)
 	var steps []string
 	out, err := anyMachine.boot(t.Context(), nil, func(m wire.Message) { steps = append(steps, m.Event.Step) })
 	if err != nil {
@@ -45,9 +45,44 @@ func TestBootDeliversMessages(t *testing.T) {
 	if got := strings.Join(steps, " "); got != "one two" {
 		t.Errorf("events %q, want both, in order", got)
 	}
-	if out.last.Error != "all is lost" || out.console != "Linux version 6\n" {
+	if out.last.Error != "all is lost" || out.log != "Linux version 6\n" {
 		t.Errorf("outcome %+v", out)
 	}
+}
+
+// The kernel's log is kept whole where the machine finished. Where it did not,
+// the error says where what the console showed is.
+func TestTheLogIsKept(t *testing.T) {
+	for name, tt := range map[string]struct {
+		script, log string
+		finishes    bool
+	}{
+		"finishes":     {`printf 'quiet\r\n' >&4; printf '%s\n' '{"done":true,"log":"all of it\n"}' >&5`, "all of it\n", true},
+		"without it":   {`printf 'quiet\r\n' >&4; echo '{"done":true}' >&5`, "quiet\n", true},
+		"panics":       {`printf 'Kernel panic\r\n' >&4`, "Kernel panic\n", false},
+		"QEMU refuses": {"echo 'no such CPU' >&2; exit 1", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fakeQEMU(t, tt.script)
+			m := anyMachine
+			m.log = filepath.Join(t.TempDir(), "cell", "a-1.kernel.log")
+			_, err := m.boot(t.Context(), nil, func(wire.Message) {})
+			if text, readErr := os.ReadFile(m.log); readErr != nil || string(text) != tt.log {
+				t.Errorf("kept %q, %v; want %q", text, readErr, tt.log)
+			}
+			if tt.finishes != (err == nil) || err != nil && (!errors.Is(err, ErrMachine) || !strings.Contains(err.Error(), m.log)) {
+				t.Errorf("error %v, want one that names %s: %t", err, m.log, !tt.finishes)
+			}
+		})
+	}
+	t.Run("where it can't be", func(t *testing.T) {
+		fakeQEMU(t, `echo '{"done":true,"exitCode":3}' >&5`)
+		m := anyMachine
+		m.log = "guest_test.go/kernel.log"
+		if out, err := m.boot(t.Context(), nil, func(wire.Message) {}); err == nil || errors.Is(err, ErrMachine) || out.last.ExitCode != 3 {
+			t.Errorf("%+v, error %v: want the last word, and that the log is not kept", out, err)
+		}
+	})
 }
 
 // Whatever keeps a machine from its last word is an error that shows why.

@@ -30,7 +30,9 @@ type System struct {
 	Processors  int
 	Accelerator Accelerator
 	// Limit bounds it all.
-	Limit   time.Duration
+	Limit time.Duration
+	// Log is the file that takes the kernel's log, as that of Options.
+	Log     string
 	Program wire.Program
 	// Say is called with every line that the program prints.
 	Say func(line string)
@@ -44,7 +46,7 @@ func (s System) Run(ctx context.Context) (code int, err error) {
 		return 0, err
 	}
 	m := machine{
-		kernel: s.Kernel, memory: s.Memory, accelerator: s.Accelerator, processors: s.Processors,
+		kernel: s.Kernel, memory: s.Memory, accelerator: s.Accelerator, processors: s.Processors, log: s.Log,
 		disks: []disk{{file: s.Root}, {file: s.Input}, {file: s.Output, written: true}},
 	}
 	out, err := m.play(ctx, files, s.Limit, func(m wire.Message) { s.Say(m.Line) })

@@ -31,6 +31,7 @@ type machine struct {
 	seed              *int // deterministic, where it is set
 	processors        int  // 0 is 1
 	disks             []disk
+	log               string // the file that is to have the kernel's log; "": none
 }
 
 // disk is a disk of a machine: a file with what is on it.

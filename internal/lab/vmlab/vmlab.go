@@ -18,6 +18,7 @@ import (
 	"github.com/oomlab/oomlab/internal/lab"
 	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
 	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/run"
@@ -41,6 +42,9 @@ type Options struct {
 	// host does. It is a number of 0 or more and needs TCG. nil: the host's
 	// timing decides.
 	Seed *int
+	// Log is the file that takes the kernel's log, also where the machine does
+	// not finish: then what its console showed. Empty: it is not kept.
+	Log string
 	// Observe is called with every line of the story, in order.
 	Observe func(record.Event)
 }
@@ -78,7 +82,7 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 	if err != nil {
 		return nil, err
 	}
-	m := machine{kernel: o.Kernel, memory: Memory(s), accelerator: o.Accelerator, seed: o.Seed}
+	m := machine{kernel: o.Kernel, memory: Memory(s), accelerator: o.Accelerator, seed: o.Seed, log: o.Log}
 	vm, err := describe(ctx, o)
 	if err != nil {
 		return nil, err
@@ -88,13 +92,13 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 			o.Observe(*m.Event)
 		}
 	})
-	if err != nil {
-		return nil, fmt.Errorf("run %s on kernel %s: %w", s.Metadata.Name, o.KernelName, err)
-	}
 	r := out.last.Record
 	if r != nil {
 		vm.Memory, vm.ElapsedSeconds = m.memory, time.Since(vm.Started).Seconds()
 		r.VM = vm
+	}
+	if err != nil {
+		return r, fmt.Errorf("run %s on kernel %s: %w", s.Metadata.Name, o.KernelName, err)
 	}
 	if out.last.Error != "" {
 		return r, fmt.Errorf("on kernel %s: %s", o.KernelName, out.last.Error)
@@ -104,12 +108,16 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 
 // play boots a machine as soon as the host has room for it, and bounds it.
 func (m machine) play(ctx context.Context, files []file, limit time.Duration, observe func(wire.Message)) (outcome, error) {
+	if err := patience.Check(); err != nil {
+		return outcome{}, err
+	}
+	limit = patience.With(limit)
 	ctx, unguard, err := run.Guard(ctx, m.memory+hostOverhead)
 	if err != nil {
 		return outcome{}, err
 	}
 	defer unguard()
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was ended after %s", limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it was ended after %s (%s=3 gives it three times as long)", limit, patience.Env))
 	defer cancel()
 	return m.boot(ctx, files, observe)
 }

@@ -86,4 +86,6 @@ type Message struct {
 	Done   bool           `json:"done,omitempty"`
 	Record *record.Record `json:"record,omitempty"`
 	Error  string         `json:"error,omitempty"`
+	// Log is the kernel's log, in the last message.
+	Log string `json:"log,omitempty"`
 }
