@@ -35,6 +35,7 @@ import (
 	"github.com/oomlab/oomlab/internal/cache"
 	"github.com/oomlab/oomlab/internal/engine"
 	"github.com/oomlab/oomlab/internal/host"
+	"github.com/oomlab/oomlab/internal/lab/kubelet"
 	"github.com/oomlab/oomlab/internal/patience"
 )
 
@@ -56,7 +57,7 @@ type Cluster struct {
 	facts    host.Facts
 
 	packing  sync.Mutex // workers are prepared at the same time
-	stressor stressorImage
+	stressor kubelet.StressorImage
 	inUse    func() // held by who made it: see lockCluster
 }
 
@@ -112,7 +113,7 @@ func Create(ctx context.Context, e *engine.Engine, o Options) (_ *Cluster, err e
 		return nil, err
 	}
 	for _, worker := range workerNames(o.Name, config.Nodes) {
-		if err := writeMeminfo(filepath.Join(dir, worker), o.Host.MemTotal, 0); err != nil {
+		if err := kubelet.WriteMeminfo(filepath.Join(dir, worker), o.Host.MemTotal, 0); err != nil {
 			return nil, err
 		}
 	}

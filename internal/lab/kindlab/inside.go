@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oomlab/oomlab/internal/lab/kubelet"
 	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/internal/run"
 )
@@ -28,7 +29,7 @@ func (n *node) ScoresInPod(ctx context.Context, pod, container string) (adj, sco
 	var failure error
 	err = poll(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
 		stdout.Reset()
-		failure = n.exec(ctx, pod, container, []string{stressorPath, "-scores"}, &stdout)
+		failure = n.exec(ctx, pod, container, []string{kubelet.StressorPath, "-scores"}, &stdout)
 		if failure != nil && strings.Contains(failure.Error(), "error dialing backend") {
 			return failure.Error(), nil
 		}

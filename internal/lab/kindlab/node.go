@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/oomlab/oomlab/internal/lab/kubelet"
 	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
@@ -46,7 +46,10 @@ type node struct {
 	image    string
 	facts    record.Node
 	config   qos.Node
-	owners   *owners
+	owners   *kubelet.Owners
+	// stopOwners ends the watch that tells owners.
+	stopOwners func()
+	fresh      *bool // whether a fresh pod started after the pressure
 	// stopExecs end what was executed in the pods.
 	stopExecs []context.CancelFunc
 }
@@ -78,8 +81,7 @@ func (l *Lab) Prepare(ctx context.Context, s *scenarios.Scenario) (run.Node, err
 	if err := n.describe(ctx); err != nil {
 		return nil, err
 	}
-	n.owners, err = l.cluster.watchOwners(ctx, n)
-	return n, err
+	return n, n.watchOwners(ctx)
 }
 
 // describe finds out what the formulas and the evidence need to know.
@@ -106,7 +108,7 @@ func (n *node) describe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	settings, err := parseSettings(configz)
+	settings, err := kubelet.ParseSettings(configz)
 	if err != nil {
 		return err
 	}
@@ -128,7 +130,7 @@ func (n *node) Facts() record.Node { return n.facts }
 func (n *node) Kubelet() qos.Node { return n.config }
 
 // Owner says whose a memory cgroup is.
-func (n *node) Owner(cgroup string) record.Owner { return n.owners.of(cgroup) }
+func (n *node) Owner(cgroup string) record.Owner { return n.owners.Of(cgroup) }
 
 // Daemons looks at the kubelet, the node's condition, and the system's pods.
 func (n *node) Daemons(ctx context.Context) (record.Daemons, error) {
@@ -136,7 +138,7 @@ func (n *node) Daemons(ctx context.Context) (record.Daemons, error) {
 	if err != nil {
 		return record.Daemons{}, err
 	}
-	d := record.Daemons{KubeletPID: state.pid, KubeletRestarts: state.restarts, KubeletStarted: state.started, FreshPod: n.owners.fresh}
+	d := record.Daemons{KubeletPID: state.pid, KubeletRestarts: state.restarts, KubeletStarted: state.started, FreshPod: n.fresh}
 	object, err := n.cluster.Client.CoreV1().Nodes().Get(ctx, n.worker, metav1.GetOptions{})
 	if err != nil {
 		return d, fmt.Errorf("read node %s: %w", n.worker, err)
@@ -207,7 +209,7 @@ func (n *node) Recover(ctx context.Context) error {
 			return err
 		}
 	}
-	n.owners.fresh = &started
+	n.fresh = &started
 	return nil // Close removes it, in its own time
 }
 
@@ -220,7 +222,7 @@ func (n *node) startFresh(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	pods := n.cluster.Client.CoreV1().Pods(n.worker)
-	if _, err := pods.Create(ctx, podSpec(fresh, fresh.Name, n.worker, n.image), metav1.CreateOptions{}); err != nil {
+	if _, err := pods.Create(ctx, kubelet.PodSpec(fresh, fresh.Name, n.worker, n.image), metav1.CreateOptions{}); err != nil {
 		return false, fmt.Errorf("create a fresh pod: %w", err)
 	}
 	refused := false
@@ -242,77 +244,35 @@ func (n *node) startFresh(ctx context.Context) (bool, error) {
 
 // Close removes every pod of the scenario.
 func (n *node) Close(ctx context.Context) error {
-	n.owners.stop()
+	n.stopOwners()
 	for _, stop := range n.stopExecs {
 		stop()
 	}
 	return errors.Join(n.removeAll(ctx), n.removePods(ctx, "fresh"))
 }
 
-// owners knows whose a cgroup is, by the pods' UIDs and the containers' ids. It
-// is told of every change: once a container is gone, nobody can be asked.
-type owners struct {
-	node  *node
-	stop  context.CancelFunc
-	fresh *bool
-
-	mu         sync.Mutex
-	pods       map[string]record.Owner // by UID
-	containers map[string]string       // name by id
-}
-
-func (c *Cluster) watchOwners(ctx context.Context, n *node) (*owners, error) {
+// watchOwners tells owners of every change of the worker's pods.
+func (n *node) watchOwners(ctx context.Context) error {
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
-	o := &owners{node: n, stop: stop, pods: map[string]record.Owner{}, containers: map[string]string{}}
-	factory := informers.NewSharedInformerFactoryWithOptions(c.Client, 0, informers.WithNamespace(n.worker))
+	n.owners, n.stopOwners = kubelet.NewOwners(n.facts.Cgroup), stop
+	note := func(object any) {
+		if pod, ok := object.(*corev1.Pod); ok {
+			n.owners.Note(pod)
+		}
+	}
+	factory := informers.NewSharedInformerFactoryWithOptions(n.cluster.Client, 0, informers.WithNamespace(n.worker))
 	informer := factory.Core().V1().Pods().Informer()
 	if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    o.note,
-		UpdateFunc: func(_, pod any) { o.note(pod) },
+		AddFunc:    note,
+		UpdateFunc: func(_, pod any) { note(pod) },
 	}); err != nil {
 		stop()
-		return nil, fmt.Errorf("watch pods of %s: %w", n.worker, err)
+		return fmt.Errorf("watch pods of %s: %w", n.worker, err)
 	}
 	factory.Start(watch.Done())
 	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
 		stop()
-		return nil, fmt.Errorf("watch pods of %s: %w", n.worker, context.Cause(ctx))
+		return fmt.Errorf("watch pods of %s: %w", n.worker, context.Cause(ctx))
 	}
-	return o, nil
-}
-
-func (o *owners) note(object any) {
-	pod, ok := object.(*corev1.Pod)
-	if !ok {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	name, uid := onNode(pod)
-	o.pods[uid] = record.Owner{Workload: pod.Labels[workloadLabel], Pod: name, Level: qos.LevelPod}
-	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if _, id, started := strings.Cut(s.ContainerID, "://"); started {
-			o.containers[id] = s.Name
-		}
-	}
-}
-
-func (o *owners) of(cgroup string) record.Owner {
-	rest, ok := strings.CutPrefix(cgroup, o.node.facts.Cgroup)
-	if !ok || rest != "" && rest[0] != '/' {
-		return record.Owner{Level: record.Outside}
-	}
-	path, ok := qos.ParseCgroupPath(cgroup)
-	if !ok {
-		return record.Owner{Level: qos.LevelNode}
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	owner, known := o.pods[path.PodUID]
-	if !known {
-		return record.Owner{Level: path.Level}
-	}
-	owner.Level = path.Level
-	owner.Container = o.containers[path.ContainerID]
-	return owner
+	return nil
 }

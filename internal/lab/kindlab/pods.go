@@ -13,29 +13,22 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/oomlab/oomlab/internal/kubestate"
+	"github.com/oomlab/oomlab/internal/lab/kubelet"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/scenarios"
 )
 
 // Pods returns the scenario's pods as the API server has them.
 func (n *node) Pods(ctx context.Context) ([]record.Pod, error) {
-	list, err := n.cluster.Client.CoreV1().Pods(n.worker).List(ctx, metav1.ListOptions{LabelSelector: workloadLabel})
+	list, err := n.cluster.Client.CoreV1().Pods(n.worker).List(ctx, metav1.ListOptions{LabelSelector: kubelet.WorkloadLabel})
 	if err != nil {
 		return nil, fmt.Errorf("list pods of %s: %w", n.worker, err)
 	}
 	var pods []record.Pod
 	for i := range list.Items {
-		pods = append(pods, podRecord(&list.Items[i]))
+		pods = append(pods, kubelet.PodRecord(&list.Items[i]))
 	}
 	return pods, nil
-}
-
-func podRecord(p *corev1.Pod) record.Pod {
-	pod := kubestate.Status(p)
-	pod.Name, pod.UID = onNode(p)
-	pod.Workload = p.Labels[workloadLabel]
-	return pod
 }
 
 // Jobs returns the scenario's Jobs.
@@ -46,7 +39,7 @@ func (n *node) Jobs(ctx context.Context) ([]record.Job, error) {
 	}
 	var jobs []record.Job
 	for _, j := range list.Items {
-		job := record.Job{Workload: j.Labels[workloadLabel], FailedPods: int(j.Status.Failed)}
+		job := record.Job{Workload: j.Labels[kubelet.WorkloadLabel], FailedPods: int(j.Status.Failed)}
 		for _, c := range j.Status.Conditions {
 			if c.Status == corev1.ConditionTrue && c.Type == batchv1.JobFailed {
 				job.Failed, job.Reason = true, c.Reason
@@ -74,7 +67,7 @@ func (n *node) Resize(ctx context.Context, r scenarios.Resize) error {
 		if resources.Limits == nil {
 			resources.Limits = corev1.ResourceList{}
 		}
-		resources.Limits[corev1.ResourceMemory] = *quantity(r.Limit.Bytes)
+		resources.Limits[corev1.ResourceMemory] = *kubelet.Quantity(r.Limit.Bytes)
 		if _, err := pods.UpdateResize(ctx, name, pod, metav1.UpdateOptions{}); err != nil {
 			return fmt.Errorf("resize pod %s: %w", name, err)
 		}
@@ -85,7 +78,7 @@ func (n *node) Resize(ctx context.Context, r scenarios.Resize) error {
 // removeAll deletes every Job and pod of the scenario, or of some of its
 // workloads.
 func (n *node) removeAll(ctx context.Context, workloads ...string) error {
-	selector := metav1.ListOptions{LabelSelector: workloadLabel}
+	selector := metav1.ListOptions{LabelSelector: kubelet.WorkloadLabel}
 	if len(workloads) > 0 {
 		selector.LabelSelector += " in (" + strings.Join(workloads, ",") + ")"
 	}

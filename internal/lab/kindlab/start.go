@@ -2,7 +2,6 @@ package kindlab
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 
 	"github.com/oomlab/oomlab/internal/lab"
+	"github.com/oomlab/oomlab/internal/lab/kubelet"
 	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/scenarios"
 )
@@ -63,19 +63,19 @@ func (n *node) Start(ctx context.Context) error {
 // Create makes a workload's pods, or its Job, and does not wait for them.
 func (n *node) Create(ctx context.Context, w scenarios.Workload) error {
 	if w.Priority != 0 {
-		_, err := n.cluster.Client.SchedulingV1().PriorityClasses().Create(ctx, priorityClass(w), metav1.CreateOptions{})
+		_, err := n.cluster.Client.SchedulingV1().PriorityClasses().Create(ctx, kubelet.PriorityClass(w), metav1.CreateOptions{})
 		if err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create the priority class of %s: %w", w.Name, err)
 		}
 	}
 	if w.Job != nil {
-		if _, err := n.cluster.Client.BatchV1().Jobs(n.worker).Create(ctx, jobSpec(w, n.worker, n.image), metav1.CreateOptions{}); err != nil {
+		if _, err := n.cluster.Client.BatchV1().Jobs(n.worker).Create(ctx, kubelet.JobSpec(w, n.worker, n.image), metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("create job %s: %w", w.Name, err)
 		}
 		return nil
 	}
 	for _, name := range w.PodNames() {
-		pod := podSpec(w, name, n.worker, n.image)
+		pod := kubelet.PodSpec(w, name, n.worker, n.image)
 		if w.Static {
 			if err := n.writeManifest(pod); err != nil {
 				return err
@@ -96,7 +96,7 @@ func (n *node) waitPods(ctx context.Context, w scenarios.Workload) (names []stri
 		return w.PodNames(), nil
 	}
 	err = poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
-		list, err := n.cluster.Client.CoreV1().Pods(n.worker).List(ctx, metav1.ListOptions{LabelSelector: workloadLabel + "=" + w.Name})
+		list, err := n.cluster.Client.CoreV1().Pods(n.worker).List(ctx, metav1.ListOptions{LabelSelector: kubelet.WorkloadLabel + "=" + w.Name})
 		if err != nil {
 			return "", err
 		}
@@ -131,10 +131,6 @@ func (n *node) waitSettled(ctx context.Context, w scenarios.Workload, pod string
 // waitHolding waits until the stressor says that it holds its balloon and, if
 // it presses, awaits the pressure.
 func (n *node) waitHolding(ctx context.Context, pod string, c scenarios.Container) error {
-	fromStart, err := lab.SettlingOf(c)
-	if err != nil {
-		return err
-	}
 	return poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
 		object, err := n.cluster.Client.CoreV1().Pods(n.worker).Get(ctx, n.apiName(pod), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
@@ -142,44 +138,10 @@ func (n *node) waitHolding(ctx context.Context, pod string, c scenarios.Containe
 		} else if err != nil {
 			return "", err
 		}
-		if missing := notStarted(object, c.Name); missing != "" {
-			return missing, nil
-		}
-		logs, err := n.cluster.Client.CoreV1().Pods(n.worker).GetLogs(object.Name, &corev1.PodLogOptions{Container: c.Name}).DoRaw(ctx)
-		if err != nil {
-			return "", fmt.Errorf("read its events: %w", err)
-		}
-		settling := fromStart
-		for line := range bytes.Lines(logs) {
-			if settled, err := settling.Event(line); settled || err != nil {
-				return "", err
-			}
-		}
-		return fmt.Sprintf("its stressor does not hold yet; its last event: %s", lastLine(string(logs))), nil
+		return kubelet.Unsettled(object, c, func() ([]byte, error) {
+			return n.cluster.Client.CoreV1().Pods(n.worker).GetLogs(object.Name, &corev1.PodLogOptions{Container: c.Name}).DoRaw(ctx)
+		})
 	})
-}
-
-func lastLine(text string) string {
-	text = strings.TrimSpace(text)
-	return text[strings.LastIndexByte(text, '\n')+1:]
-}
-
-// notStarted says why a container does not run.
-func notStarted(pod *corev1.Pod, container string) string {
-	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if s.Name != container {
-			continue
-		}
-		switch {
-		case s.State.Running != nil:
-			return ""
-		case s.State.Waiting != nil:
-			return fmt.Sprintf("container %s waits: %s %s", container, s.State.Waiting.Reason, s.State.Waiting.Message)
-		case s.State.Terminated != nil:
-			return fmt.Sprintf("container %s ended: %s, exit code %d", container, s.State.Terminated.Reason, s.State.Terminated.ExitCode)
-		}
-	}
-	return fmt.Sprintf("the kubelet has not started it: phase %s %s %s", pod.Status.Phase, pod.Status.Reason, pod.Status.Message)
 }
 
 // execStressor starts the container's second process, as kubectl exec does, and
@@ -191,7 +153,7 @@ func (n *node) execStressor(ctx context.Context, pod string, c scenarios.Contain
 	if err != nil {
 		return err
 	}
-	command := append([]string{stressorPath}, lab.StressorArgs(second, lab.Dirs{})...)
+	command := append([]string{kubelet.StressorPath}, lab.StressorArgs(second, lab.Dirs{})...)
 	read, write := io.Pipe()
 	ended := make(chan error, 1)
 	stream, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -4,21 +4,16 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
-	"sigs.k8s.io/yaml"
 
+	"github.com/oomlab/oomlab/internal/lab/kubelet"
 	"github.com/oomlab/oomlab/scenarios"
 )
 
-// A static pod is a file on the node. The API server has a mirror of it, whose
-// name and UID are others than those that the node uses.
-const (
-	manifests = "/etc/kubernetes/manifests"
-	mirrorOf  = "kubernetes.io/config.hash" // the annotation with the UID on the node
-)
+// A static pod is a file on the node.
+const manifests = "/etc/kubernetes/manifests"
 
 func manifest(pod string) string { return path.Join(manifests, "oomlab-"+pod+".yaml") }
 
@@ -28,10 +23,9 @@ func (n *node) writeManifest(pod *corev1.Pod) error {
 	if err != nil {
 		return err
 	}
-	pod.APIVersion, pod.Kind = corev1.SchemeGroupVersion.String(), "Pod"
-	text, err := yaml.Marshal(pod)
+	text, err := kubelet.Manifest(pod)
 	if err != nil {
-		return fmt.Errorf("write the manifest of static pod %s: %w", pod.Name, err)
+		return err
 	}
 	if err := nodeutils.WriteFile(node, manifest(pod.Name), string(text)); err != nil {
 		return fmt.Errorf("write the manifest of static pod %s: %w", pod.Name, err)
@@ -75,12 +69,4 @@ func (n *node) apiName(pod string) string {
 		}
 	}
 	return pod
-}
-
-// onNode returns the name and the UID that the node itself uses for a pod.
-func onNode(p *corev1.Pod) (name, uid string) {
-	if hash, static := p.Annotations[mirrorOf]; static {
-		return strings.TrimSuffix(p.Name, "-"+p.Spec.NodeName), hash
-	}
-	return p.Name, string(p.UID)
 }

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
 	"sigs.k8s.io/yaml"
 
+	"github.com/oomlab/oomlab/internal/lab/kubelet"
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/scenarios"
@@ -25,21 +26,6 @@ import (
 // capacity has nothing to do with what its container may use. A worker of
 // honest size has a /proc/meminfo of its own, bind-mounted when the cluster is
 // made, and its container is limited to the same size.
-
-// writeMeminfo writes DIR/meminfo for a node with that much memory and swap. It
-// writes in place: a bind mount follows the file, not its name.
-func writeMeminfo(dir string, size, swap mem.Bytes) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("write meminfo of a node: %w", err)
-	}
-	text := fmt.Sprintf("MemTotal:       %[1]d kB\nMemFree:        %[1]d kB\nMemAvailable:   %[1]d kB\nBuffers:        0 kB\nCached:         0 kB\n"+
-		"SwapCached:     0 kB\nSwapTotal:      %[2]d kB\nSwapFree:       %[2]d kB\nHugePages_Total: 0\nHugePages_Free: 0\nHugepagesize:   2048 kB\nHugetlb:        0 kB\n",
-		int64(size/mem.KiB), int64(swap/mem.KiB))
-	if err := os.WriteFile(filepath.Join(dir, "meminfo"), []byte(text), 0o644); err != nil {
-		return fmt.Errorf("write meminfo of a node: %w", err)
-	}
-	return nil
-}
 
 const kubeletConfigPath = "/var/lib/kubelet/config.yaml"
 
@@ -58,7 +44,7 @@ func (c *Cluster) configure(ctx context.Context, worker string, n scenarios.Node
 	if err != nil {
 		return fmt.Errorf("read the kubelet's configuration on %s: %w", worker, err)
 	}
-	config, err := kubeletConfig([]byte(old), n)
+	config, err := kubelet.Configure([]byte(old), n)
 	if err != nil {
 		return err
 	}
@@ -67,7 +53,7 @@ func (c *Cluster) configure(ctx context.Context, worker string, n scenarios.Node
 		if err := settled.clear(); err != nil {
 			return err
 		}
-		if err := writeMeminfo(filepath.Join(c.dir, worker), n.Memory.Bytes, n.Swap.Bytes); err != nil {
+		if err := kubelet.WriteMeminfo(filepath.Join(c.dir, worker), n.Memory.Bytes, n.Swap.Bytes); err != nil {
 			return err
 		}
 		if err := nodeutils.WriteFile(node, kubeletConfigPath, string(config)); err != nil {
@@ -112,67 +98,6 @@ func (c *Cluster) restartKubelet(ctx context.Context, node nodes.Node) error {
 		return fmt.Errorf("restart the kubelet on %s: %w", node, err)
 	}
 	return nil
-}
-
-// transitionPeriod is how long a pressure condition stays on after the pressure
-// has gone (5 m by default), so that recovery can be watched.
-const transitionPeriod = "5s"
-
-// noEviction are thresholds at which the kubelet never evicts. Any evictionHard
-// replaces all defaults, so that memory is not mentioned here at all.
-var noEviction = map[string]string{"nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%"}
-
-// kubeletConfig changes a KubeletConfiguration to what a scenario asks for.
-// Settings of an earlier scenario are undone.
-func kubeletConfig(old []byte, n scenarios.Node) ([]byte, error) {
-	config := map[string]any{}
-	if err := yaml.Unmarshal(old, &config); err != nil {
-		return nil, fmt.Errorf("read the kubelet's configuration: %w", err)
-	}
-	hard := map[string]string{}
-	for signal, threshold := range noEviction {
-		hard[signal] = threshold
-	}
-	for signal, threshold := range n.Kubelet.EvictionHard {
-		hard[signal] = threshold
-	}
-	settings := map[string]any{
-		"evictionHard":                     hard,
-		"evictionPressureTransitionPeriod": transitionPeriod,
-		"systemReserved":                   map[string]string{"memory": n.Reservation().String()},
-		"evictionSoft":                     n.Kubelet.EvictionSoft,
-		"evictionSoftGracePeriod":          n.Kubelet.EvictionSoftGracePeriod,
-		"nodeStatusUpdateFrequency":        "2s",
-	}
-	if n.Kubelet.CrashLoopBackOff != nil {
-		settings["crashLoopBackOff"] = n.Kubelet.CrashLoopBackOff
-	} else {
-		delete(config, "crashLoopBackOff")
-	}
-	if n.Kubelet.SingleProcessOOMKill != nil {
-		settings["singleProcessOOMKill"] = *n.Kubelet.SingleProcessOOMKill
-	} else {
-		delete(config, "singleProcessOOMKill")
-	}
-	if n.Kubelet.MemorySwap != nil {
-		settings["memorySwap"] = n.Kubelet.MemorySwap
-	} else {
-		delete(config, "memorySwap")
-	}
-	if n.Kubelet.MemoryThrottlingFactor != nil {
-		settings["memoryThrottlingFactor"] = *n.Kubelet.MemoryThrottlingFactor
-	} else {
-		delete(config, "memoryThrottlingFactor")
-	}
-	if len(n.Kubelet.FeatureGates) > 0 {
-		settings["featureGates"] = n.Kubelet.FeatureGates
-	} else {
-		delete(config, "featureGates")
-	}
-	for name, value := range settings {
-		config[name] = value
-	}
-	return yaml.Marshal(config)
 }
 
 // configureTimeout bounds a kubelet's restart.

@@ -1,4 +1,4 @@
-package kindlab
+package kubelet
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 )
 
 func TestParseSettings(t *testing.T) {
-	got, err := parseSettings([]byte(`{"kubeletconfig":{"evictionHard":{"memory.available":"400Mi","nodefs.available":"0%"},
+	got, err := ParseSettings([]byte(`{"kubeletconfig":{"evictionHard":{"memory.available":"400Mi","nodefs.available":"0%"},
 		"singleProcessOOMKill":true,"enforceNodeAllocatable":["pods"],"memorySwap":{},"maxPods":110}}`))
 	want := map[string]string{
 		"evictionHard.memory.available": "400Mi", "evictionHard.nodefs.available": "0%",
@@ -17,7 +17,7 @@ func TestParseSettings(t *testing.T) {
 		t.Errorf("%v, %s", err, cmp.Diff(want, got))
 	}
 	for _, bad := range []string{"", "{}", `{"kubeletconfig":{}}`, "Forbidden"} {
-		if got, err := parseSettings([]byte(bad)); err == nil {
+		if got, err := ParseSettings([]byte(bad)); err == nil {
 			t.Errorf("%q is read as %v", bad, got)
 		}
 	}

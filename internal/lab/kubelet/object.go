@@ -1,4 +1,7 @@
-package kindlab
+// Package kubelet holds what the labs with a kubelet have in common: the objects
+// that a scenario's workloads become, the stressor's image, the kubelet's
+// configuration, and whose a pod's cgroup is.
+package kubelet
 
 import (
 	"fmt"
@@ -17,8 +20,10 @@ import (
 	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
 
+// WorkloadLabel has a pod's workload.
+const WorkloadLabel = "oomlab.dev/workload"
+
 const (
-	workloadLabel = "oomlab.dev/workload"
 	// stateDir survives a restart of the container: so a stressor knows that it
 	// was restarted. It is on the node's disk.
 	stateDir = "/state"
@@ -26,18 +31,19 @@ const (
 	tmpfsDir = "/tmpfs"
 )
 
-// podSpec turns one pod of a workload into the object that the API server gets.
-// It names its node: the scheduler has no say.
-func podSpec(w scenarios.Workload, name, worker, image string) *corev1.Pod {
+// PodSpec turns one pod of a workload into the object that the API server gets,
+// or the kubelet itself. It names its node: the scheduler has no say. Its
+// namespace is called as the node is.
+func PodSpec(w scenarios.Workload, name, worker, image string) *corev1.Pod {
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: worker, Labels: map[string]string{workloadLabel: w.Name}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: worker, Labels: map[string]string{WorkloadLabel: w.Name}},
 		Spec: corev1.PodSpec{
 			NodeName:                      worker,
 			RestartPolicy:                 corev1.RestartPolicy(w.RestartPolicy),
 			TerminationGracePeriodSeconds: new(int64),
 			AutomountServiceAccountToken:  new(bool),
 			EnableServiceLinks:            new(bool),
-			PriorityClassName:             priorityClassName(w),
+			PriorityClassName:             PriorityClassName(w),
 			Volumes: []corev1.Volume{{
 				Name: "state", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
 			}},
@@ -49,7 +55,7 @@ func podSpec(w scenarios.Workload, name, worker, image string) *corev1.Pod {
 	if e := w.EmptyDir; e != nil {
 		volume := &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMedium(e.Medium)}
 		if e.SizeLimit != nil {
-			volume.SizeLimit = quantity(e.SizeLimit.Bytes)
+			volume.SizeLimit = Quantity(e.SizeLimit.Bytes)
 		}
 		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "tmpfs", VolumeSource: corev1.VolumeSource{EmptyDir: volume}})
 	}
@@ -86,7 +92,7 @@ func containerSpec(w scenarios.Workload, c scenarios.Container, image string) co
 	}
 	if p := c.LivenessProbe; p != nil {
 		object.LivenessProbe = &corev1.Probe{
-			ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{stressorPath, "-below", p.MemoryBelow.String()}}},
+			ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{StressorPath, "-below", p.MemoryBelow.String()}}},
 			PeriodSeconds: 1, FailureThreshold: 2, TimeoutSeconds: 5,
 		}
 	}
@@ -102,7 +108,7 @@ func locks(c scenarios.Container) bool {
 func resourceList(r scenarios.Resources) corev1.ResourceList {
 	list := corev1.ResourceList{}
 	if r.Memory != nil {
-		list[corev1.ResourceMemory] = *quantity(r.Memory.Bytes)
+		list[corev1.ResourceMemory] = *Quantity(r.Memory.Bytes)
 	}
 	if r.CPU != nil {
 		list[corev1.ResourceCPU] = *resource.NewMilliQuantity(r.CPU.Millicores, resource.DecimalSI)
@@ -110,31 +116,32 @@ func resourceList(r scenarios.Resources) corev1.ResourceList {
 	return list
 }
 
-func quantity(b mem.Bytes) *resource.Quantity {
+// Quantity writes memory as Kubernetes does.
+func Quantity(b mem.Bytes) *resource.Quantity {
 	return resource.NewQuantity(int64(b), resource.BinarySI)
 }
 
-// priorityClassName is that of the cluster's own class, or of the one made for
+// PriorityClassName is that of the cluster's own class, or of the one made for
 // the priority.
-func priorityClassName(w scenarios.Workload) string {
+func PriorityClassName(w scenarios.Workload) string {
 	if w.Priority != 0 {
 		return fmt.Sprintf("oomlab-%d", w.Priority)
 	}
 	return w.PriorityClassName
 }
 
-// priorityClass is the object for the workload's priority. Nobody is preempted
+// PriorityClass is the object for the workload's priority. Nobody is preempted
 // for it.
-func priorityClass(w scenarios.Workload) *schedulingv1.PriorityClass {
+func PriorityClass(w scenarios.Workload) *schedulingv1.PriorityClass {
 	never := corev1.PreemptNever
 	return &schedulingv1.PriorityClass{
-		ObjectMeta: metav1.ObjectMeta{Name: priorityClassName(w)}, Value: w.Priority, PreemptionPolicy: &never,
+		ObjectMeta: metav1.ObjectMeta{Name: PriorityClassName(w)}, Value: w.Priority, PreemptionPolicy: &never,
 	}
 }
 
-// jobSpec turns a workload into a Job of one pod.
-func jobSpec(w scenarios.Workload, worker, image string) *batchv1.Job {
-	pod := podSpec(w, w.Name, worker, image)
+// JobSpec turns a workload into a Job of one pod.
+func JobSpec(w scenarios.Workload, worker, image string) *batchv1.Job {
+	pod := PodSpec(w, w.Name, worker, image)
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: w.Name, Namespace: worker, Labels: pod.Labels},
 		Spec: batchv1.JobSpec{

@@ -1,4 +1,4 @@
-package kindlab
+package kubelet
 
 import (
 	"testing"
@@ -12,16 +12,13 @@ import (
 )
 
 func TestOwners(t *testing.T) {
-	o := &owners{
-		node: &node{facts: record.Node{Cgroup: "/node"}},
-		pods: map[string]record.Owner{}, containers: map[string]string{},
-	}
+	o := NewOwners("/node")
 	const uid = "0a1b2c3d-0000-4000-8000-000000000001"
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "burstable", UID: uid, Labels: map[string]string{workloadLabel: "burstable"}}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "burstable", UID: uid, Labels: map[string]string{WorkloadLabel: "burstable"}}}
 	// As the API server tells: first without an id, then with one.
 	for _, id := range []string{"", "containerd://c0ffee"} {
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", ContainerID: id}}
-		o.note(pod.DeepCopy())
+		o.Note(pod.DeepCopy())
 	}
 	for cgroup, want := range map[string]record.Owner{
 		"/node":                            {Level: qos.LevelNode},
@@ -31,7 +28,7 @@ func TestOwners(t *testing.T) {
 		"/node/kubelet/kubepods/podother":              {Level: qos.LevelPod},
 		"/nodes":                                       {Level: record.Outside},
 	} {
-		if diff := cmp.Diff(want, o.of(cgroup)); diff != "" {
+		if diff := cmp.Diff(want, o.Of(cgroup)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", cgroup, diff)
 		}
 	}
