@@ -43,7 +43,7 @@ type Member struct {
 type counter struct{ first, last int }
 
 // censusInterval is far below the time that a container's cgroup outlives its
-// process (containerd needs some 50 ms), and costs some 2% of a CPU for a node.
+// process (containerd needs some 50 ms), and costs some 7% of a CPU for a node.
 const censusInterval = 20 * time.Millisecond
 
 // TakeCensus counts root and everything below it until ctx ends. The first

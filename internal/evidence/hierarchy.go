@@ -134,7 +134,7 @@ func (h Hierarchy) Walk(path string) ([]string, error) {
 
 // Procs returns the processes directly in a cgroup, as the host numbers them.
 func (h Hierarchy) Procs(path string) ([]int, error) {
-	data, err := os.ReadFile(filepath.Join(h.Dir(path), "cgroup.procs"))
+	data, err := readFile(filepath.Join(h.Dir(path), "cgroup.procs"))
 	if err != nil {
 		return nil, fmt.Errorf("list processes of cgroup %s: %w", path, err)
 	}
@@ -183,7 +183,7 @@ func (h Hierarchy) limit(path, v1, v2 string) (mem.Limit, error) {
 	if h.Version == 1 {
 		name = v1
 	}
-	data, err := os.ReadFile(filepath.Join(h.Dir(path), name))
+	data, err := readFile(filepath.Join(h.Dir(path), name))
 	if isRoot(path) && errors.Is(err, fs.ErrNotExist) {
 		return mem.Limit{}, nil
 	} else if err != nil {
@@ -198,7 +198,7 @@ func (h Hierarchy) limit(path, v1, v2 string) (mem.Limit, error) {
 
 // OOMGroup reports memory.oom.group; a v1 hierarchy and the root have none.
 func (h Hierarchy) OOMGroup(path string) (bool, error) {
-	data, err := os.ReadFile(filepath.Join(h.Dir(path), "memory.oom.group"))
+	data, err := readFile(filepath.Join(h.Dir(path), "memory.oom.group"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	} else if err != nil {
@@ -216,7 +216,7 @@ func (h Hierarchy) OOMKills(path string) (int, error) {
 	if h.Version == 1 {
 		name = "memory.oom_control"
 	}
-	data, err := os.ReadFile(filepath.Join(h.Dir(path), name))
+	data, err := readFile(filepath.Join(h.Dir(path), name))
 	if isRoot(path) && errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	} else if err != nil {
