@@ -138,7 +138,7 @@ func (r *runner) afterKill(ctx context.Context, k record.Kill) (group int, err e
 			return group, context.Cause(ctx)
 		case <-deadline:
 			if len(waiting) > 0 {
-				r.find(record.Finding{Name: "victim-keeps-memory", Text: fmt.Sprintf("%s still holds memory %s after it was killed", waiting[0].Owner, uncharge)})
+				r.find(record.Finding{Name: "victim-keeps-memory", Text: fmt.Sprintf("%s still holds %s %s after it was killed", waiting[0].Owner, r.heldBy(waiting[0].PID), uncharge)})
 			}
 			return group, nil
 		case <-quiet:
@@ -158,6 +158,17 @@ func (r *runner) afterKill(ctx context.Context, k record.Kill) (group int, err e
 			}
 		}
 	}
+}
+
+// heldBy says how much a process holds, as far as that can be read: once it has
+// begun to give its memory back, nobody can tell how far it is.
+func (r *runner) heldBy(pid int) string {
+	page := r.record.Snapshot.Kernel.PageSize
+	task, err := evidence.ReadTask(pid, page)
+	if err != nil || task.NoMM {
+		return "memory"
+	}
+	return task.RSS().Bytes(page).Human()
 }
 
 func (r *runner) tellKill(k record.Kill) {
