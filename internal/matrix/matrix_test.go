@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -236,6 +237,23 @@ func TestMakeStopsWhenRecordsCannotBeKept(t *testing.T) {
 	err := fake().Make(t.Context(), runs, func(*Run) { begun++ }, quiet)
 	if err == nil || !strings.Contains(err.Error(), "keep a record") || begun != 1 {
 		t.Errorf("error %v after %d runs, want one", err, begun)
+	}
+}
+
+func TestMakeStopsOnAFullDisk(t *testing.T) {
+	p := planned(t, 1)
+	runs := p.Runs()
+	partial := runs[0].Path + ".partial"
+	if err := errors.Join(os.Mkdir(filepath.Dir(partial), 0o755), os.Symlink("/dev/full", partial)); err != nil {
+		t.Fatal(err)
+	}
+	begun := 0
+	err := fake().Make(t.Context(), runs, func(*Run) { begun++ }, quiet)
+	if !errors.Is(err, syscall.ENOSPC) || begun != 1 {
+		t.Errorf("error %v after %d runs, want that the disk is full, after one", err, begun)
+	}
+	if left, err := os.ReadDir(filepath.Dir(partial)); err != nil || len(left) > 0 {
+		t.Errorf("left %v (%v): want no half record", left, err)
 	}
 }
 

@@ -75,11 +75,12 @@ func TestTheLogIsKept(t *testing.T) {
 			}
 		})
 	}
-	t.Run("where it can't be", func(t *testing.T) {
-		fakeQEMU(t, `echo '{"done":true,"exitCode":3}' >&5`)
+	t.Run("disk full", func(t *testing.T) {
+		fakeQEMU(t, `echo '{"done":true,"exitCode":3,"log":"all of it"}' >&5`)
 		m := anyMachine
-		m.log = "guest_test.go/kernel.log"
-		if out, err := m.boot(t.Context(), nil, func(wire.Message) {}); err == nil || errors.Is(err, ErrMachine) || out.last.ExitCode != 3 {
+		m.log = "/dev/full"
+		out, err := m.boot(t.Context(), nil, func(wire.Message) {})
+		if !errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrMachine) || out.last.ExitCode != 3 {
 			t.Errorf("%+v, error %v: want the last word, and that the log is not kept", out, err)
 		}
 	})

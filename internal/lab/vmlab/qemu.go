@@ -47,8 +47,9 @@ func (d disk) arg() string {
 	if d.written {
 		snapshot = "off"
 	}
-	// A comma in a name is doubled. Nothing here has to outlive a power cut.
-	return fmt.Sprintf("file=%s,format=raw,if=virtio,cache=unsafe,snapshot=%s", strings.ReplaceAll(d.file, ",", ",,"), snapshot)
+	// A comma in a name is doubled. Nothing here has to outlive a power cut. By
+	// default QEMU stops a guest where the host's disk is full, without a word.
+	return fmt.Sprintf("file=%s,format=raw,if=virtio,cache=unsafe,werror=report,snapshot=%s", strings.ReplaceAll(d.file, ",", ",,"), snapshot)
 }
 
 // args returns QEMU's arguments. A machine for a scenario has one processor, no

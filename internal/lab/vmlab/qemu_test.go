@@ -31,7 +31,7 @@ func TestArgs(t *testing.T) {
 		"seeded":        {seeded, []string{"-icount shift=0,sleep=off", "clock=vm", "-seed 4", "-accel tcg"}, nil},
 		"other seed":    {otherwise, []string{"-icount shift=1,sleep=off", "-seed 5"}, nil},
 		"with disks": {system, []string{
-			"-smp 2", "-drive file=root,,1,format=raw,if=virtio,cache=unsafe,snapshot=on -drive file=out,format=raw,if=virtio,cache=unsafe,snapshot=off",
+			"-smp 2", "-drive file=root,,1,format=raw,if=virtio,cache=unsafe,werror=report,snapshot=on -drive file=out,format=raw,if=virtio,cache=unsafe,werror=report,snapshot=off",
 			"-accel tcg,thread=multi -cpu max",
 		}, []string{"-icount"}},
 		"kvm": {kvm, []string{"-accel kvm -cpu host"}, []string{"tcg", "-icount"}},
