@@ -54,6 +54,11 @@ func play(ctx context.Context) error {
 	if job.Program != nil {
 		return hostProgram(job)
 	}
+	if job.Seed != nil {
+		if err := neverHalt(); err != nil {
+			return err
+		}
+	}
 	port, err := openPort(wire.Port)
 	if err != nil {
 		return err

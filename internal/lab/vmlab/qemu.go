@@ -89,8 +89,8 @@ func (m machine) args() []string {
 const shifts = 2
 
 // deterministic makes every clock of the guest count its instructions, and
-// skips the time in which it has nothing to do. The guest itself turns the rest
-// of the seed into another schedule.
+// skips the time in which it halts, which it does until its init keeps it busy.
+// The guest itself turns the rest of the seed into another schedule.
 func deterministic(seed int) []string {
 	return []string{
 		"-icount", fmt.Sprintf("shift=%d,sleep=off", seed%shifts),
