@@ -16,9 +16,13 @@ import (
 
 var _ run.InsidePods = (*node)(nil)
 
-// kubeletBack bounds the wait for a kubelet that has just been restarted and
-// does not answer the API server yet.
+// kubeletBack bounds the wait for a kubelet that has just been restarted: one
+// that does not answer yet, or does not know its pods yet.
 const kubeletBack = 20 * time.Second
+
+func isKubeletBack(err error) bool {
+	return err == nil || !strings.Contains(err.Error(), "error dialing backend") && !strings.Contains(err.Error(), "pod does not exist")
+}
 
 // ScoresInPod reads the scores of the container's first process from inside the
 // container, as kubectl exec would.
@@ -30,7 +34,7 @@ func (n *node) ScoresInPod(ctx context.Context, pod, container string) (adj, sco
 	err = poll(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
 		stdout.Reset()
 		failure = n.exec(ctx, pod, container, []string{kubelet.StressorPath, "-scores"}, &stdout)
-		if failure != nil && strings.Contains(failure.Error(), "error dialing backend") {
+		if !isKubeletBack(failure) {
 			return failure.Error(), nil
 		}
 		return "", nil
