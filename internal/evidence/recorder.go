@@ -35,7 +35,7 @@ type Recorder struct {
 	noKmsg    error
 	// unclaimed is touched by readKmsg alone, until it is done.
 	unclaimed []reconcile.Line
-	trace     *Trace // nil where there is none, for the reason traceErr
+	traces    []*tracer // none where there is no trace, for the reason traceErr
 	traceErr  error
 	cancel    context.CancelFunc
 	readers   sync.WaitGroup
@@ -47,9 +47,6 @@ type Recorder struct {
 
 	mu    sync.Mutex
 	kills []record.Kill
-	marks []reconcile.Mark
-	// scores are touched by readTrace alone, until it is done.
-	scores []reconcile.ScoreWrite
 	// threads are the processes of threads that were seen.
 	threads map[int]int
 	// suppressed counts the times at which the kernel said that its rate limit
@@ -64,7 +61,8 @@ type Recorder struct {
 // Record starts watching the cgroup root and everything below it. The owner of
 // a cgroup is asked of the lab. Where there is a trace, marked is called as soon
 // as the kernel has chosen a victim on the node, before the kill itself is
-// delivered, by a thread that nobody keeps waiting. Stop must be called.
+// delivered, by one of two threads that nobody keeps waiting, perhaps by both at
+// once. Stop must be called.
 func (h Hierarchy) Record(ctx context.Context, root string, owner func(cgroup string) record.Owner, marked func()) (*Recorder, error) {
 	reserveProcessors()
 	boot, err := bootTime()
@@ -77,18 +75,22 @@ func (h Hierarchy) Record(ctx context.Context, root string, owner func(cgroup st
 		killed: make(chan record.Kill, 1024), marked: marked, threads: map[int]int{},
 	}
 	r.kmsg, r.noKmsg = OpenKmsg()
-	r.trace, r.traceErr = OpenTrace()
+	traces, err := OpenTraces()
+	for _, t := range traces {
+		r.traces = append(r.traces, &tracer{Trace: t})
+	}
+	r.traceErr = err
 	if r.Census, err = h.TakeCensus(ctx, root); err != nil {
 		cancel()
-		return nil, errors.Join(err, r.closeKmsg(), r.closeTrace())
+		return nil, errors.Join(err, r.closeKmsg(), r.closeTraces())
 	}
 	if r.kmsg != nil {
 		r.readers.Go(func() { r.readKmsg(ctx) })
 	} else {
 		r.readers.Go(func() { r.readCounters(ctx) })
 	}
-	if r.trace != nil {
-		r.readers.Go(func() { r.readTrace(ctx) })
+	for _, t := range r.traces {
+		r.readers.Go(func() { r.readTrace(ctx, t) })
 	}
 	return r, nil
 }
@@ -98,13 +100,6 @@ func (r *Recorder) closeKmsg() error {
 		return nil
 	}
 	return r.kmsg.Close()
-}
-
-func (r *Recorder) closeTrace() error {
-	if r.trace == nil {
-		return nil
-	}
-	return r.trace.Close()
 }
 
 // bootTime returns the wall-clock time at which CLOCK_MONOTONIC was zero. The
@@ -266,54 +261,6 @@ func (r *Recorder) deliver(k record.Kill) {
 	r.killed <- k
 }
 
-// readTrace takes each mark as soon as it is there: the line in the log comes
-// only when the process that is out of memory has gone on, which may take a
-// tenth of a second where it has few shares of the processor.
-func (r *Recorder) readTrace(ctx context.Context) {
-	runtime.LockOSThread() // as in readKmsg
-	preferThisThread()
-	for ctx.Err() == nil {
-		if err := r.trace.Wait(100 * time.Millisecond); err != nil {
-			return // Stop takes what is left
-		}
-		marks, scores := r.takeTrace()
-		for _, m := range marks {
-			if _, here := r.Census.Find(m.PID); here {
-				r.marked()
-			}
-		}
-		r.noteScores(scores)
-	}
-}
-
-// takeTrace empties the buffers of the trace.
-func (r *Recorder) takeTrace() ([]reconcile.Mark, []reconcile.ScoreWrite) {
-	if r.trace == nil {
-		return nil, nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	marks, scores := r.trace.Take()
-	r.marks = append(r.marks, marks...)
-	return marks, scores
-}
-
-// noteScores looks up whose scores were written, and by whom, while they live:
-// runc's first process gives itself the container's score and soon ends.
-func (r *Recorder) noteScores(scores []reconcile.ScoreWrite) {
-	for _, s := range scores {
-		cgroup, err := r.hierarchy.Of(s.PID)
-		if err == nil && !reconcile.Within(cgroup, r.node.Root) {
-			continue
-		}
-		s.Cgroup = cgroup // the census may know it where this is empty
-		if by, err := procfs.NewProc(s.By); err == nil {
-			s.ByName, _ = by.Comm() // empty if it has ended
-		}
-		r.scores = append(r.scores, s)
-	}
-}
-
 // Killed delivers each kill as soon as the kernel has logged it.
 func (r *Recorder) Killed() <-chan record.Kill { return r.killed }
 
@@ -337,14 +284,13 @@ func (r *Recorder) Uncharged(order int, at time.Time) {
 func (r *Recorder) Stop() (reconcile.Witnesses, []record.Source, error) {
 	r.cancel()
 	r.readers.Wait()
-	_, rest := r.takeTrace()
-	r.noteScores(rest)
+	marks, scores := r.traced()
 	sources := r.sources()
 	w := reconcile.Witnesses{
-		Node: r.node, Logged: r.kills, Unclaimed: r.unclaimed, LogLost: sources[0].Lost, Withheld: r.suppressed, Marks: r.marks, Scores: r.scores,
+		Node: r.node, Logged: r.kills, Unclaimed: r.unclaimed, LogLost: sources[0].Lost, Withheld: r.suppressed, Marks: marks, Scores: scores,
 		Counted: r.Census.Kills(), Processes: r.Census.Processes(), Threads: r.threads,
 	}
-	return w, sources, errors.Join(r.closeKmsg(), r.kmsgErr, r.closeTrace(), r.Census.Err())
+	return w, sources, errors.Join(r.closeKmsg(), r.kmsgErr, r.closeTraces(), r.Census.Err())
 }
 
 // sources says how well each source could see.
@@ -355,11 +301,12 @@ func (r *Recorder) sources() []record.Source {
 	} else {
 		log.Error = r.noKmsg.Error()
 	}
-	if r.trace == nil {
+	if r.traceErr != nil {
 		trace.Error, scores.Error = r.traceErr.Error(), r.traceErr.Error()
-	} else {
-		trace.Lost = r.trace.Lost() // of whatever event
-		if err := r.trace.NoScores(); err != nil {
+	}
+	for _, t := range r.traces {
+		trace.Lost += t.Lost() // of whatever event
+		if err := t.NoScores(); err != nil {
 			scores.Error = err.Error()
 		}
 	}

@@ -26,8 +26,8 @@ import (
 // score that is written from oom:oom_score_adj_update. It reads through perf
 // events: unlike a tracefs instance they are gone with this process.
 type Trace struct {
-	mark, score traceEvent
-	noScores    error // why nobody tells of scores
+	traceEvents
+	elsewhere unix.CPUSet // CPUs that it does not listen to, if there are any
 
 	mu    sync.Mutex
 	rings []ring
@@ -47,20 +47,59 @@ type ring struct {
 const ringPages = 8
 
 // OpenTrace listens from now on. It needs root, and a kernel with trace events.
-func OpenTrace() (t *Trace, err error) {
-	t = new(Trace)
-	if err := t.findEvents(); err != nil {
-		return nil, err
-	}
-	cpus, err := os.ReadFile("/sys/devices/system/cpu/online")
-	if err != nil {
-		return nil, fmt.Errorf("list the CPUs: %w", err)
-	}
-	online, err := parseCPUs(strings.TrimSpace(string(cpus)))
+func OpenTrace() (*Trace, error) {
+	events, cpus, err := findTrace()
 	if err != nil {
 		return nil, err
 	}
-	for _, cpu := range online {
+	return events.listen(cpus)
+}
+
+// OpenTraces is like OpenTrace, with one that listens to one half of the CPUs and
+// one for the others, for two threads to Settle and Wait.
+func OpenTraces() (traces []*Trace, err error) {
+	events, cpus, err := findTrace()
+	if err != nil {
+		return nil, err
+	}
+	var halves [2][]int
+	for i, cpu := range cpus {
+		halves[i%2] = append(halves[i%2], cpu)
+	}
+	for i, half := range halves {
+		if len(half) == 0 {
+			continue
+		}
+		t, err := events.listen(half)
+		if err != nil {
+			for _, other := range traces {
+				err = errors.Join(err, other.Close())
+			}
+			return nil, err
+		}
+		for _, cpu := range halves[1-i] {
+			t.elsewhere.Set(cpu)
+		}
+		traces = append(traces, t)
+	}
+	return traces, nil
+}
+
+func findTrace() (events traceEvents, cpus []int, err error) {
+	if events, err = findEvents(); err != nil {
+		return events, nil, err
+	}
+	list, err := os.ReadFile("/sys/devices/system/cpu/online")
+	if err != nil {
+		return events, nil, fmt.Errorf("list the CPUs: %w", err)
+	}
+	cpus, err = parseCPUs(strings.TrimSpace(string(list)))
+	return events, cpus, err
+}
+
+func (e traceEvents) listen(cpus []int) (*Trace, error) {
+	t := &Trace{traceEvents: e}
+	for _, cpu := range cpus {
 		r, err := openRing(t.mark.id, cpu)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("trace oom:mark_victim on CPU %d: %w", cpu, err), t.Close())
@@ -74,6 +113,15 @@ func OpenTrace() (t *Trace, err error) {
 		}
 	}
 	return t, nil
+}
+
+// Settle binds the calling thread to CPUs that this trace does not listen to, if
+// it may and if there are any. A CPU that has killed prints the kill, and lets no
+// thread run until the consoles have it: a serial one takes milliseconds a line.
+func (t *Trace) Settle() {
+	if t.elsewhere.Count() > 0 {
+		_ = unix.SchedSetaffinity(0, &t.elsewhere)
+	}
 }
 
 func openEvent(event uint64, cpu int) (fd int, err error) {
@@ -251,13 +299,20 @@ type traceEvent struct {
 // commLen is TASK_COMM_LEN, include/linux/sched.h.
 const commLen = 16
 
+// traceEvents are those that a Trace listens to.
+type traceEvents struct {
+	mark, score traceEvent
+	noScores    error // why nobody tells of scores
+}
+
 // findEvents looks into a tracefs of its own. An error is about oom:mark_victim.
-func (t *Trace) findEvents() error {
-	return WithTracefs(func(dir string) (err error) {
-		t.score, t.noScores = readEvent(dir, "oom_score_adj_update", map[string]int{"pid": 4, "comm": commLen, "oom_score_adj": 2})
-		t.mark, err = readEvent(dir, "mark_victim", map[string]int{"pid": 4})
+func findEvents() (e traceEvents, err error) {
+	err = WithTracefs(func(dir string) (err error) {
+		e.score, e.noScores = readEvent(dir, "oom_score_adj_update", map[string]int{"pid": 4, "comm": commLen, "oom_score_adj": 2})
+		e.mark, err = readEvent(dir, "mark_victim", map[string]int{"pid": 4})
 		return err
 	})
+	return e, err
 }
 
 // readEvent reads the number and the fields of an event. They have to have these

@@ -52,7 +52,7 @@ func TestReadEvent(t *testing.T) {
 	if _, err := readEvent(dir, "oom_score_adj_update", nil); err == nil || !strings.Contains(err.Error(), "find oom:oom_score_adj_update") {
 		t.Errorf("an event that is not there: %v", err)
 	}
-	r := &Recorder{noKmsg: errors.New("not allowed"), trace: &Trace{mark: want, noScores: errors.New("not there")}}
+	r := &Recorder{noKmsg: errors.New("not allowed"), traces: []*tracer{{Trace: &Trace{traceEvents: traceEvents{mark: want, noScores: errors.New("not there")}}}}}
 	if sources := r.sources(); sources[1].Error != "" || sources[3].Error != "not there" {
 		t.Errorf("sources: %+v", sources)
 	}
@@ -114,8 +114,10 @@ func TestRing(t *testing.T) {
 	}
 	r.page.Data_tail, r.page.Data_head = start, start+uint64(len(written))
 	tr := &Trace{
-		mark:  traceEvent{id: mark, at: map[string]int{"pid": 8}, size: 12},
-		score: traceEvent{id: score, at: map[string]int{"pid": 8, "comm": 12, "oom_score_adj": 28}, size: 30},
+		traceEvents: traceEvents{
+			mark:  traceEvent{id: mark, at: map[string]int{"pid": 8}, size: 12},
+			score: traceEvent{id: score, at: map[string]int{"pid": 8, "comm": 12, "oom_score_adj": 28}, size: 30},
+		},
 		rings: []ring{r},
 	}
 	want := []reconcile.Mark{{PID: 40, Uptime: 7 * time.Millisecond}, {PID: 41, Uptime: 9 * time.Millisecond}}

@@ -29,6 +29,9 @@ func (r *runner) press(ctx context.Context) error {
 		r.tell("press", "what the kernel logs about the first kill is lost")
 		r.recorder.LoseNextKill()
 	}
+	if !r.opts.Expendable { // there the observer's own memory counts
+		defer evidence.PostponeGC()()
+	}
 	r.pressing.Store(true)
 	defer r.pressing.Store(false)
 	if err := r.signalPressers(goOn); err != nil {
