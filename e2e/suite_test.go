@@ -98,5 +98,5 @@ func expectReady(ctx context.Context) {
 		}
 		return false
 	})
-	Expect(wait.For(ready, wait.WithContext(ctx), wait.WithTimeout(patience.With(time.Minute)), wait.WithInterval(time.Second))).To(Succeed(), "every node is Ready")
+	Expect(wait.For(ready, wait.WithContext(ctx), wait.WithTimeout(patience.With(time.Minute)), wait.WithImmediate(), wait.WithInterval(time.Second))).To(Succeed(), "every node is Ready")
 }
