@@ -224,21 +224,19 @@ func TestScoreWritesLive(t *testing.T) {
 	w.ScoresBefore = map[int]int{pid: 50}
 	result := reconcile.Reconcile(w)
 	name := filepath.Base(os.Args[0])
-	name = name[:min(len(name), commLen-1)]
-	var got []string
+	var got, written []string
 	for _, s := range result.Scores {
-		if s.PID != pid || s.Name != name || s.Owner.Container != "c" {
+		if s.PID != pid || s.Name != name[:min(len(name), commLen-1)] || s.Owner.Container != "c" {
 			t.Errorf("written: %+v, want process %d, %s", s, pid, name)
 		}
-		by := "itself"
-		if s.By != nil {
-			by = s.By.String()
-		}
-		got = append(got, fmt.Sprintf("%d by %s", s.OOMScoreAdj, by))
+		got = append(got, fmt.Sprintf("%d by %s", s.OOMScoreAdj, s.By))
 	}
-	written := []string{fmt.Sprintf("50 by %s", oomreport.Process{PID: os.Getpid(), Name: name})}
-	for _, score := range want {
-		written = append(written, fmt.Sprintf("%d by itself", score))
+	for i, score := range append([]int{50}, want...) {
+		by := oomreport.Process{PID: pid, Name: name}
+		if i == 0 {
+			by.PID = os.Getpid()
+		}
+		written = append(written, fmt.Sprintf("%d by %s", score, by))
 	}
 	if !slices.Equal(got, written) {
 		t.Errorf("written: %q, want %q", got, written)

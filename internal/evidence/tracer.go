@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
@@ -54,12 +55,24 @@ func (r *Recorder) place(scores []reconcile.ScoreWrite) []reconcile.ScoreWrite {
 			continue
 		}
 		s.Cgroup = cgroup // the census may know it where this is empty
-		if by, err := procfs.NewProc(s.By); err == nil {
-			s.ByName, _ = by.Comm() // empty if it has ended
-		}
+		s.ByName = programOf(s.By)
 		here = append(here, s)
 	}
 	return here
+}
+
+// programOf returns the name that a process was started by, empty if it has ended.
+// runc executes a copy of itself by its descriptor, so that its comm is "6".
+func programOf(pid int) string {
+	proc, err := procfs.NewProc(pid)
+	if err != nil {
+		return ""
+	}
+	if args, err := proc.CmdLine(); err == nil && len(args) > 0 {
+		return filepath.Base(args[0])
+	}
+	comm, _ := proc.Comm()
+	return comm
 }
 
 // traced returns what all traces have told, in the order of its times. Nobody may

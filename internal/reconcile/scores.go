@@ -16,7 +16,8 @@ type ScoreWrite struct {
 	// Name is the process's, its comm.
 	Name        string
 	OOMScoreAdj int
-	// By is who wrote it. ByName is empty where that one has ended meanwhile.
+	// By is who wrote it. ByName is the name that one was started by, empty if it
+	// has ended meanwhile.
 	By     int
 	ByName string
 	// Uptime is the time on CLOCK_MONOTONIC.
@@ -36,13 +37,10 @@ func (w Witnesses) addScores(r *Result) {
 		if !Within(s.Cgroup, w.Root) {
 			continue
 		}
-		written := record.ScoreWrite{
+		r.Scores = append(r.Scores, record.ScoreWrite{
 			Time: w.Boot.Add(s.Uptime), PID: s.PID, Name: s.Name, Owner: w.Owner(s.Cgroup), OOMScoreAdj: s.OOMScoreAdj,
-		}
-		if s.By != s.PID {
-			written.By = &oomreport.Process{PID: s.By, Name: s.ByName}
-		}
-		r.Scores = append(r.Scores, written)
+			By: oomreport.Process{PID: s.By, Name: s.ByName},
+		})
 	}
 	for _, k := range r.Kills {
 		before, known := w.ScoresBefore[k.PID]
@@ -62,7 +60,7 @@ func whoWrote(scores []record.ScoreWrite, k record.Kill) string {
 			continue
 		}
 		who := "it wrote that itself"
-		if s.By != nil {
+		if s.By.PID != s.PID {
 			who = fmt.Sprintf("%s wrote that", s.By)
 		}
 		return fmt.Sprintf("%s %.1f s before", who, k.Time.Sub(s.Time).Seconds())

@@ -14,14 +14,14 @@ func TestScoresWritten(t *testing.T) {
 	w := agreed()
 	w.Processes[11] = Process{Cgroup: "/node/pods/a/two"}
 	w.Scores = []ScoreWrite{
-		{PID: 9, By: 9, Name: "runc:[0:PARENT]", OOMScoreAdj: 1000, Uptime: 1, Cgroup: "/node/pods/a/one"},
+		{PID: 9, By: 9, Name: "6", ByName: "runc", OOMScoreAdj: 1000, Uptime: 1, Cgroup: "/node/pods/a/one"},
 		{PID: 11, By: 5, ByName: "sh", Name: "stressor", OOMScoreAdj: 3, Uptime: 2},
 		{PID: 12, By: 12, Name: "sshd", OOMScoreAdj: 4, Uptime: 3, Cgroup: "/other"},
 		{PID: 13, By: 13, Name: "nobody", OOMScoreAdj: 5, Uptime: 4},
 	}
 	want := []record.ScoreWrite{
-		{Time: boot.Add(1), PID: 9, Name: "runc:[0:PARENT]", Owner: node.Owner("/node/pods/a/one"), OOMScoreAdj: 1000},
-		{Time: boot.Add(2), PID: 11, Name: "stressor", Owner: node.Owner("/node/pods/a/two"), OOMScoreAdj: 3, By: &oomreport.Process{PID: 5, Name: "sh"}},
+		{Time: boot.Add(1), PID: 9, Name: "6", Owner: node.Owner("/node/pods/a/one"), OOMScoreAdj: 1000, By: oomreport.Process{PID: 9, Name: "runc"}},
+		{Time: boot.Add(2), PID: 11, Name: "stressor", Owner: node.Owner("/node/pods/a/two"), OOMScoreAdj: 3, By: oomreport.Process{PID: 5, Name: "sh"}},
 	}
 	r := Reconcile(w)
 	if diff := cmp.Diff(want, r.Scores); diff != "" {

@@ -227,9 +227,9 @@ type ScoreWrite struct {
 	Name        string    `json:"name"`
 	Owner       Owner     `json:"owner"`
 	OOMScoreAdj int       `json:"oomScoreAdj"`
-	// By is who wrote it, if not the process itself. The name is empty where
-	// that one had ended too soon.
-	By *oomreport.Process `json:"by,omitempty"`
+	// By is who wrote it, often the process itself, by the name of its program:
+	// empty where it had ended too soon.
+	By oomreport.Process `json:"by"`
 }
 
 // Kill is one process that the OOM killer killed, put together from every

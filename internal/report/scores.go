@@ -26,10 +26,7 @@ func (s *Story) scores(r *record.Record) {
 		if all == nil {
 			owners = append(owners, owner)
 		}
-		by := w.Name
-		if w.By != nil {
-			by = cmp.Or(w.By.Name, w.By.String())
-		}
+		by := cmp.Or(w.By.Name, w.By.String())
 		if n := len(all); n > 0 && all[n-1].adj == w.OOMScoreAdj && all[n-1].by == by {
 			all[n-1].times++
 		} else {

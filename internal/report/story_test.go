@@ -12,8 +12,8 @@ import (
 	"github.com/oomlab/oomlab/scenarios"
 )
 
-func wrote(pod string, adj int, name string, by *oomreport.Process) record.ScoreWrite {
-	return record.ScoreWrite{Owner: record.Owner{Pod: pod, Level: "node"}, OOMScoreAdj: adj, Name: name, By: by}
+func wrote(pod string, adj int, by string) record.ScoreWrite {
+	return record.ScoreWrite{Owner: record.Owner{Pod: pod, Level: "node"}, OOMScoreAdj: adj, By: oomreport.Process{PID: 8, Name: by}}
 }
 
 func TestStory(t *testing.T) {
@@ -33,9 +33,8 @@ func TestStory(t *testing.T) {
 			{Name: "scores", Verdict: record.Unsupported, Sentence: "no CAP_SYS_RESOURCE"},
 		},
 		ScoreWrites: []record.ScoreWrite{
-			wrote("one", 1000, "runc:[0:PARENT]", nil), wrote("two", 2, "runc:[0:PARENT]", nil), wrote("one", 1000, "runc:[0:PARENT]", nil),
-			wrote("", -999, "containerd-shim", nil), wrote("two", 500, "stressor", nil),
-			wrote("one", 1000, "stressor", &oomreport.Process{PID: 7, Name: "sh"}), wrote("one", 1000, "stressor", &oomreport.Process{PID: 8}),
+			wrote("one", 1000, "runc"), wrote("two", 2, "runc"), wrote("one", 1000, "runc"), wrote("", -999, "containerd"),
+			wrote("two", 500, "stressor"), wrote("one", 1000, "sh"), wrote("one", 1000, ""),
 		},
 		Findings: []record.Finding{{Name: "second-kill-before-release", Text: "1 kill"}},
 	})
@@ -46,8 +45,8 @@ func TestStory(t *testing.T) {
 
    1.50s  kill      best-effort was killed
 
-  scores   one: 1000 by runc:[0:PARENT], 2×; then 1000 by sh; then 1000 by /8
-  scores   two: 2 by runc:[0:PARENT]; then 500 by stressor
+  scores   one: 1000 by runc, 2×; then 1000 by sh; then 1000 by /8
+  scores   two: 2 by runc; then 500 by stressor
 
   pass          killed             best-effort died first
   fail          survive            guaranteed was killed
