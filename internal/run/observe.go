@@ -94,7 +94,8 @@ func (r *runner) readEvents(ctx context.Context) (err error) {
 }
 
 // answered reports whether every container whose first process was killed has
-// ended, and every pod that was to end or to come back has.
+// ended, or whose plan was let go on to its end, and every pod that was to end or
+// to come back has.
 func (r *runner) answered(pods []record.Pod, kills []record.Kill) bool {
 	if r.record.Node.NoKubelet != "" {
 		return true
@@ -102,6 +103,12 @@ func (r *runner) answered(pods []record.Pod, kills []record.Kill) bool {
 	expect := r.scenario.Expect
 	for _, k := range kills {
 		if k.Main && !ended(r.record.Before, pods, k.Owner) {
+			return false
+		}
+	}
+	for _, p := range r.pressers() {
+		owner := record.Owner{Pod: p.pod, Container: p.container.Name}
+		if r.ending && p.container.Ends && !p.exec && !ended(r.record.Before, pods, owner) {
 			return false
 		}
 	}

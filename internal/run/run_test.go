@@ -111,11 +111,14 @@ func TestAnswered(t *testing.T) {
 		{"a kill that it has", "", killed(true), append(answered, pod("c", "3", "Running", 0, false)), true},
 		{"a kill of a child", "", killed(false), append(answered, pod("c", "3", "Running", 0, true)), true},
 		{"a kill in a pod that is gone", "", killed(true), answered, true},
+		{"a plan that has not ended", "", nil, append(answered, pod("d", "4", "Running", 0, true)), false},
+		{"a plan that has", "", nil, append(answered, pod("d", "4", "Succeeded", 0, false)), true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			ends := scenarios.Workload{Name: "d", Container: scenarios.Container{Press: "hold 1s", Ends: true}}
 			r := &runner{
-				scenario: &scenarios.Scenario{Expect: expect},
-				record:   &record.Record{Before: before, Node: record.Node{NoKubelet: tc.noKubelet}},
+				ending: true, scenario: &scenarios.Scenario{Expect: expect, Workloads: []scenarios.Workload{ends}},
+				record: &record.Record{Before: before, Node: record.Node{NoKubelet: tc.noKubelet}},
 			}
 			if got := r.answered(tc.after, tc.kills); got != tc.want {
 				t.Errorf("got %v, want %v", got, tc.want)
