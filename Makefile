@@ -20,10 +20,11 @@ help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: build
-build: ## build bin/oomlab and the programs that it starts: bin/oomlab-stressor, bin/oomlab-guest
+build: ## build bin/oomlab and the programs that it starts: bin/oomlab-stressor, -guest, -node
 	@mkdir -p bin
 	$(GO) build -o bin/oomlab ./cmd/oomlab
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/oomlab-guest ./cmd/oomlab-guest
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/oomlab-node ./cmd/oomlab-node
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/oomlab-stressor ./stressor
 
 .PHONY: e2e

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +17,8 @@ const newRoot = "/root"
 
 // enterDisk loads the kernel modules that a disk needs and makes the first disk
 // the root, as switch_root(8) does: containers can't pivot away from an
-// initramfs.
-func enterDisk(modules []string) error {
+// initramfs. With takeInput the initramfs's own wire.InputDir comes along.
+func enterDisk(modules []string, takeInput bool) error {
 	for _, path := range modules {
 		if err := loadModule(path); err != nil {
 			return err
@@ -32,6 +33,15 @@ func enterDisk(modules []string) error {
 	if err := unix.Mount(wire.RootDisk, newRoot, "ext4", 0, ""); err != nil {
 		return fmt.Errorf("mount %s: %w", wire.RootDisk, err)
 	}
+	if takeInput {
+		target := newRoot + wire.InputDir
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(wire.InputDir, target, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", target, err)
+		}
+	}
 	for _, dir := range []string{"/proc", "/sys", "/dev"} {
 		if err := unix.Mount(dir, newRoot+dir, "", unix.MS_MOVE, ""); err != nil {
 			return fmt.Errorf("move %s: %w", dir, err)
@@ -45,6 +55,19 @@ func enterDisk(modules []string) error {
 	}
 	if err := errors.Join(unix.Chroot("."), os.Chdir("/")); err != nil {
 		return fmt.Errorf("make the disk the root: %w", err)
+	}
+	return nil
+}
+
+// gatherInput moves what a machine with a kubelet brings along to wire.InputDir.
+func gatherInput() error {
+	if err := os.MkdirAll(wire.InputDir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{wire.NodeProgram, wire.StressorImage} {
+		if err := os.Rename("/"+name, filepath.Join(wire.InputDir, name)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

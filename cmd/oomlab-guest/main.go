@@ -51,15 +51,15 @@ func play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if job.Program != nil {
-		return hostProgram(job)
+	if job.Program != nil || job.Node != nil {
+		return hostSecond(job)
 	}
 	if job.Seed != nil {
 		if err := neverHalt(); err != nil {
 			return err
 		}
 	}
-	port, err := openPort(wire.Port)
+	port, err := wire.OpenPort()
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func play(ctx context.Context) error {
 	if last.Record, err = do(ctx, job, port); err != nil {
 		last.Error = err.Error()
 	}
-	return port.end(last)
+	return port.End(last)
 }
 
 func readJob() (job wire.Job, err error) {
@@ -81,7 +81,7 @@ func readJob() (job wire.Job, err error) {
 	return job, nil
 }
 
-func do(ctx context.Context, job wire.Job, port *port) (_ *record.Record, err error) {
+func do(ctx context.Context, job wire.Job, port *wire.Port) (_ *record.Record, err error) {
 	if job.Scenario == nil && !job.Tests {
 		return nil, nil
 	}
@@ -115,7 +115,7 @@ func do(ctx context.Context, job wire.Job, port *port) (_ *record.Record, err er
 	r, err := run.Run(ctx, lab, job.Scenario, run.Options{
 		Host: facts.Record(), Expendable: true,
 		Observe: func(e record.Event) {
-			if err := port.send(wire.Message{Event: &e}); err != nil && lost == nil {
+			if err := port.Send(wire.Message{Event: &e}); err != nil && lost == nil {
 				lost = err
 			}
 		},

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/oomlab/oomlab/internal/evidence"
 )
 
 const cgroupDir = "/sys/fs/cgroup"
@@ -55,4 +58,35 @@ func mountAll(mounts []mount) error {
 		}
 	}
 	return nil
+}
+
+// mountSystem mounts what programs on a whole system expect, and the second
+// version of cgroups alone.
+func mountSystem() error {
+	return mountAll([]mount{
+		{"cgroup2", cgroupDir, "cgroup2", "nsdelegate"},
+		{"tmpfs", "/run", "tmpfs", "mode=0755"},
+		{"tmpfs", "/tmp", "tmpfs", ""},
+		{"devpts", "/dev/pts", "devpts", "gid=5,mode=620,ptmxmode=666"},
+		{"tmpfs", "/dev/shm", "tmpfs", ""},
+		{"mqueue", "/dev/mqueue", "mqueue", ""},
+	})
+}
+
+// delegateAll hands every controller down. Only a cgroup without processes can:
+// they move into a leaf.
+func delegateAll() error {
+	leaf := filepath.Join(cgroupDir, "init")
+	if err := os.MkdirAll(leaf, 0o755); err != nil {
+		return fmt.Errorf("make a cgroup for init: %w", err)
+	}
+	procs, err := os.ReadFile(filepath.Join(cgroupDir, "cgroup.procs"))
+	if err != nil {
+		return err
+	}
+	for _, pid := range strings.Fields(string(procs)) {
+		// Kernel threads stay where they are.
+		_ = os.WriteFile(filepath.Join(leaf, "cgroup.procs"), []byte(pid), 0)
+	}
+	return evidence.EnableControllers(cgroupDir)
 }

@@ -18,29 +18,51 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
+	"github.com/oomlab/oomlab/internal/patience"
 )
 
 // programArg makes this program the second one of a machine with disks, which
 // reads the job from its stdin: the first one only reaps.
 const programArg = "program"
 
-// hostProgram enters the disk, starts the second process and reaps until that
-// has ended.
-func hostProgram(job wire.Job) error {
+// hostSecond enters the disk, starts the second process, which does the job, and
+// reaps until that has ended. What a machine with a kubelet brings along is in
+// wire.InputDir then.
+func hostSecond(job wire.Job) error {
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
 		return err
 	}
-	if err := enterDisk(job.Program.Modules); err != nil {
+	argv, modules := []string{"/proc/self/fd/3", programArg}, []string(nil)
+	if job.Node != nil {
+		argv, modules = []string{filepath.Join(wire.InputDir, wire.NodeProgram)}, job.Node.Modules
+		if err := gatherInput(); err != nil {
+			return err
+		}
+	} else {
+		modules = job.Program.Modules
+	}
+	if err := enterDisk(modules, job.Node != nil); err != nil {
 		return err
 	}
-	data, err := json.Marshal(job.Program)
+	if err := errors.Join(mountSystem(), delegateAll(), os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")); err != nil {
+		return err
+	}
+	if job.Node != nil && job.Node.Swap > 0 {
+		if err := addSwap(context.Background(), job.Node.Swap); err != nil {
+			return err
+		}
+	}
+	data, err := json.Marshal(job)
 	if err != nil {
 		return err
 	}
-	second := exec.Command("/proc/self/fd/3", programArg)
+	second := exec.Command(argv[0], argv[1:]...)
 	second.ExtraFiles = []*os.File{self}
 	second.Stdin, second.Stdout, second.Stderr = bytes.NewReader(data), os.Stdout, os.Stderr
+	if job.Node != nil && job.Node.Patience > 0 {
+		second.Env = append(os.Environ(), fmt.Sprintf("%s=%d", patience.Env, job.Node.Patience))
+	}
 	if err := second.Start(); err != nil {
 		return fmt.Errorf("start the second process: %w", err)
 	}
@@ -50,19 +72,19 @@ func hostProgram(job wire.Job) error {
 
 // playProgram is the second process: it does the job and tells how it ended.
 func playProgram(ctx context.Context) error {
-	var p wire.Program
-	if err := json.NewDecoder(os.Stdin).Decode(&p); err != nil {
+	var job wire.Job
+	if err := json.NewDecoder(os.Stdin).Decode(&job); err != nil {
 		return fmt.Errorf("read the job: %w", err)
 	}
-	port, err := openPort(wire.Port)
+	port, err := wire.OpenPort()
 	if err != nil {
 		return err
 	}
 	last := wire.Message{Done: true}
-	if last.ExitCode, err = runProgram(ctx, p, port); err != nil {
+	if last.ExitCode, err = runProgram(ctx, *job.Program, port); err != nil {
 		last.Error = err.Error()
 	}
-	return port.end(last)
+	return port.End(last)
 }
 
 // reapUntil is all that is left to the first process of a machine with
@@ -78,17 +100,8 @@ func reapUntil(child int) {
 
 // runProgram starts docker and runs the program next to it. Everything that it
 // prints is told line by line. It returns the program's exit code.
-func runProgram(ctx context.Context, p wire.Program, port *port) (code int, err error) {
-	say := func(format string, args ...any) { _ = port.send(wire.Message{Line: fmt.Sprintf(format, args...)}) }
-	if err := mountForDocker(); err != nil {
-		return 0, err
-	}
-	if err := delegateAll(); err != nil {
-		return 0, err
-	}
-	if err := os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
-		return 0, err
-	}
+func runProgram(ctx context.Context, p wire.Program, port *wire.Port) (code int, err error) {
+	say := func(format string, args ...any) { _ = port.Send(wire.Message{Line: fmt.Sprintf(format, args...)}) }
 	say("the disk is mounted after %s s", uptime())
 	if err := mountInput(); err != nil {
 		return 0, err
@@ -125,7 +138,7 @@ func runProgram(ctx context.Context, p wire.Program, port *port) (code int, err 
 }
 
 // runTold runs cmd and sends all that it prints, a line each.
-func runTold(cmd *exec.Cmd, port *port) error {
+func runTold(cmd *exec.Cmd, port *wire.Port) error {
 	read, write := io.Pipe()
 	cmd.Stdout, cmd.Stderr = write, write
 	told := make(chan error, 1)
@@ -134,7 +147,7 @@ func runTold(cmd *exec.Cmd, port *port) error {
 		for lines := bufio.NewReader(read); ; {
 			line, err := lines.ReadString('\n')
 			if line != "" {
-				failed = errors.Join(failed, port.send(wire.Message{Line: strings.TrimRight(line, "\r\n")}))
+				failed = errors.Join(failed, port.Send(wire.Message{Line: strings.TrimRight(line, "\r\n")}))
 			}
 			if err != nil {
 				told <- failed

@@ -19,7 +19,7 @@ const hugePages = "16"
 
 // runTests runs a test program that lies in the initramfs, with the stressor next
 // to it, and sends its output line by line.
-func runTests(ctx context.Context, args []string, port *port) error {
+func runTests(ctx context.Context, args []string, port *wire.Port) error {
 	if err := mountAll([]mount{{"tmpfs", "/dev/shm", "tmpfs", ""}, {"ramfs", scratch, "ramfs", ""}}); err != nil {
 		return err
 	}

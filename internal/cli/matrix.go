@@ -48,7 +48,7 @@ func newMatrix() *cobra.Command {
 	f.StringVar(&o.out, "out", "", "`folder` for the records (required)")
 	f.StringVar(&o.kubernetes, "kubernetes", nodeimage.DefaultKubernetes, "`version` of the cluster; kubelets may be up to three minors older")
 	f.StringSliceVar(&o.kernels, "kernels", nil, "vm lab: `series`, versions, or files of kernels")
-	f.StringSliceVar(&o.kubelets, "kubelets", nil, "`versions` of the kubelet; in the cgroup and the vm lab, of its formulas")
+	f.StringSliceVar(&o.kubelets, "kubelets", nil, "`versions` of the kubelet; in the cgroup lab, of its formulas; in the vm lab each machine has one, without an API server")
 	f.StringSliceVar(&o.containerd, "containerd", nil, "`versions` of containerd")
 	f.StringSliceVar(&o.cgroups, "cgroup", nil, "vm lab: `versions` of cgroups, v1 or v2, which is the default")
 	f.StringSliceVar(&o.nodeImages, "node-images", nil, "kind node `images`, each as it is; the last one, which is the control plane's too, is the newest")
@@ -111,8 +111,14 @@ func (o matrixOptions) misplaced() error {
 	if !slices.Contains([]string{"kind", "cgroup", "vm"}, o.lab) {
 		errs = append(errs, fmt.Errorf("--lab %q: want kind, cgroup or vm", o.lab))
 	}
-	if o.lab != "kind" && len(o.containerd)+len(o.nodeImages) > 0 {
-		errs = append(errs, fmt.Errorf("--containerd, --node-images: the %s lab has neither: use --lab kind", o.lab))
+	if o.lab != "kind" && len(o.nodeImages) > 0 {
+		errs = append(errs, fmt.Errorf("--node-images: the %s lab has none: use --lab kind", o.lab))
+	}
+	if o.lab == "cgroup" && len(o.containerd) > 0 {
+		errs = append(errs, errors.New("--containerd: the cgroup lab has none: use --lab kind or vm"))
+	}
+	if o.vmNodes() && (o.seeded || slices.Contains(o.cgroups, "v1")) {
+		errs = append(errs, errors.New("--kubelets, --containerd: a machine with a kubelet has a disk, which no seed decides, and cgroup v2 alone: leave --seeded and --cgroup v1 out"))
 	}
 	if o.lab != "vm" && (len(o.kernels)+len(o.cgroups) > 0 || o.seeded) {
 		errs = append(errs, fmt.Errorf("--kernels, --cgroup, --seeded: the %s lab runs on this machine's kernel: use --lab vm", o.lab))

@@ -47,6 +47,9 @@ func (o matrixOptions) openLab(ctx context.Context, cells []matrix.Cell, out io.
 	end = func() error { return nil }
 	if o.lab == "vm" {
 		lab.AtOnce, lab.Needs = runtime.NumCPU(), vmlab.HostMemory
+		if o.vmNodes() {
+			lab.AtOnce, lab.Needs = max(1, runtime.NumCPU()/vmlab.NodeProcessors), vmlab.NodeHostMemory
+		}
 		lab.Play, err = o.playInVMs(ctx, cells, out)
 		return lab, end, err
 	}
@@ -93,6 +96,9 @@ func (o matrixOptions) kubeletOf(c matrix.Cell) (qos.Version, error) {
 	return qos.ParseVersion(o.kubernetes)
 }
 
+// vmNodes reports whether the machines of the vm lab have a kubelet of their own.
+func (o matrixOptions) vmNodes() bool { return o.lab == "vm" && len(o.kubelets)+len(o.containerd) > 0 }
+
 // playInVMs returns what runs a scenario in a machine of the run's cell, and
 // leaves the kernel's log beside the record.
 func (o matrixOptions) playInVMs(ctx context.Context, cells []matrix.Cell, out io.Writer) (func(context.Context, *matrix.Run) (*record.Record, error), error) {
@@ -105,6 +111,9 @@ func (o matrixOptions) playInVMs(ctx context.Context, cells []matrix.Cell, out i
 		vm := vmOptions{kernel: c.Value(matrix.Kernel), cgroup: 2, seed: noSeed}
 		if c.Value(matrix.Cgroup) == "v1" {
 			vm.cgroup = 1
+		}
+		if o.vmNodes() {
+			vm.node = nodeRecipe(c.Value(matrix.Kubelet), c.Value(matrix.Containerd))
 		}
 		if o.seeded {
 			vm.seed = 0 // each run has its own

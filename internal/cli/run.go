@@ -26,6 +26,7 @@ import (
 type runOptions struct {
 	lab, output, record   string
 	kubernetes, nodeImage string
+	kubelet               string
 	keep                  bool
 	vm                    vmOptions
 }
@@ -34,7 +35,7 @@ func newRun() *cobra.Command {
 	var o runOptions
 	c := &cobra.Command{
 		Use: "run NAME|FILE", Short: "Run a scenario: predict, provoke, prove", Args: cobra.ExactArgs(1),
-		Example: "  oomlab run qos-order --lab cgroup\n  oomlab run qos-order --lab vm --kernel 6.12\n  oomlab run my-story.yaml --record run.json\n  oomlab run qos-order --kubernetes v1.36.3 --keep",
+		Example: "  oomlab run qos-order --lab cgroup\n  oomlab run qos-order --lab vm --kernel 6.12\n  oomlab run qos-order --lab vm --kernel 6.12 --kubelet v1.37.2\n  oomlab run my-story.yaml --record run.json\n  oomlab run qos-order --kubernetes v1.36.3 --keep",
 		RunE: func(c *cobra.Command, args []string) error {
 			return o.run(c.Context(), args[0], c.OutOrStdout(), c.ErrOrStderr())
 		},
@@ -42,6 +43,7 @@ func newRun() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.lab, "lab", "kind", "where: `kind`; cgroup: this kernel without Kubernetes; vm: another kernel")
 	f.StringVar(&o.kubernetes, "kubernetes", nodeimage.DefaultKubernetes, "`version` of Kubernetes")
+	f.StringVar(&o.kubelet, "kubelet", "", "vm lab: run the pods with a kubelet of this `version`, without an API server")
 	f.StringVar(&o.nodeImage, "node-image", "", "run this kind node `image` as it is")
 	f.StringVar(&o.record, "record", "", "write the run record to this `file`")
 	f.BoolVar(&o.keep, "keep", false, "keep the cluster and say how to reach it")
@@ -113,6 +115,15 @@ func (o runOptions) openLab(ctx context.Context, stderr io.Writer) (player, func
 	kubelet, err := qos.ParseVersion(o.kubernetes)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--kubernetes: %w", err)
+	}
+	if o.kubelet != "" {
+		if o.lab != "vm" {
+			return nil, nil, fmt.Errorf("--kubelet: want --lab vm; the kubelet of the %s lab is that of --kubernetes", o.lab)
+		}
+		if kubelet, err = qos.ParseVersion(o.kubelet); err != nil {
+			return nil, nil, fmt.Errorf("--kubelet: %w", err)
+		}
+		o.vm.node = nodeRecipe(o.kubelet, "")
 	}
 	if o.lab == "vm" {
 		play, err := o.vm.openVM(ctx, kubelet, o.record, stderr)

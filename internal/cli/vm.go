@@ -12,9 +12,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/oomlab/oomlab/internal/guestimage"
 	"github.com/oomlab/oomlab/internal/host"
 	"github.com/oomlab/oomlab/internal/kernelimage"
 	"github.com/oomlab/oomlab/internal/lab/vmlab"
+	"github.com/oomlab/oomlab/internal/nodeimage"
 	"github.com/oomlab/oomlab/internal/qos"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/scenarios"
@@ -30,6 +32,9 @@ const noSeed = -1
 type vmOptions struct {
 	kernel       string
 	cgroup, seed int
+	// node, where it is not nil, is what the pods are run with: containerd and a
+	// kubelet, without an API server.
+	node *nodeimage.Recipe
 }
 
 func (o *vmOptions) flags(f *pflag.FlagSet) {
@@ -76,7 +81,11 @@ func (o vmOptions) machine(ctx context.Context, kubelet qos.Version, stderr io.W
 	if err := vmlab.Install(ctx, stderr); err != nil {
 		return m, "", unfinished(err)
 	}
-	m = vmlab.Options{Kernel: image.File, KernelName: image.Package, Kubelet: kubelet, CgroupVersion: o.cgroup, Accelerator: vmlab.TCG}
+	node, err := o.openNode(ctx, image, stderr)
+	if err != nil {
+		return m, "", err
+	}
+	m = vmlab.Options{Node: node, Kernel: image.File, KernelName: image.Package, Kubelet: kubelet, CgroupVersion: o.cgroup, Accelerator: vmlab.TCG}
 	if o.seed != noSeed {
 		m.Seed = &o.seed // which no accelerator but TCG can follow
 	} else {
@@ -87,6 +96,41 @@ func (o vmOptions) machine(ctx context.Context, kubelet qos.Version, stderr io.W
 		m.Accelerator = proof.Accelerator
 	}
 	return m, image.Version, nil
+}
+
+// openNode makes what a machine with a kubelet needs; nil without one.
+func (o vmOptions) openNode(ctx context.Context, kernel kernelimage.Image, stderr io.Writer) (*vmlab.Node, error) {
+	if o.node == nil {
+		return nil, nil
+	}
+	disk, err := guestimage.Node(ctx, stderr, *o.node)
+	if err != nil {
+		return nil, unfinished(err)
+	}
+	node := &vmlab.Node{Disk: disk}
+	if kernel.Version == kernel.File {
+		return node, nil // what its machine needs must be built into it
+	}
+	modules, err := kernelimage.FetchModules(ctx, stderr, kernel)
+	if err != nil {
+		return nil, unfinished(err)
+	}
+	node.Modules, err = modules.Load(vmlab.NodeModules...)
+	return node, unfinished(err)
+}
+
+// nodeRecipe is that of a node with this kubelet and containerd; empty versions
+// are oomlab's own.
+func nodeRecipe(kubelet, containerd string) *nodeimage.Recipe {
+	return &nodeimage.Recipe{Kubelet: withV(kubelet), Containerd: withV(containerd)}
+}
+
+// withV writes a version as Kubernetes does: v1.37.2.
+func withV(version string) string {
+	if version == "" || strings.HasPrefix(version, "v") {
+		return version
+	}
+	return "v" + version
 }
 
 // findKernel returns the kernel that --kernel names. What has a slash in it, or

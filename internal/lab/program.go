@@ -14,6 +14,7 @@ import (
 const (
 	StressorEnv = "OOMLAB_STRESSOR"
 	GuestEnv    = "OOMLAB_GUEST"
+	NodeEnv     = "OOMLAB_NODE"
 )
 
 // Stressor returns the path of the stressor's program: the one that
@@ -27,6 +28,12 @@ func Stressor(ctx context.Context) (string, error) {
 // init, found in the same way: OOMLAB_GUEST, or oomlab-guest.
 func Guest(ctx context.Context) (string, error) {
 	return program(ctx, GuestEnv, "oomlab-guest", "github.com/oomlab/oomlab/cmd/oomlab-guest")
+}
+
+// Node returns the path of the program that runs a scenario in a virtual machine
+// with a kubelet, found in the same way: OOMLAB_NODE, or oomlab-node.
+func Node(ctx context.Context) (string, error) {
+	return program(ctx, NodeEnv, "oomlab-node", "github.com/oomlab/oomlab/cmd/oomlab-node")
 }
 
 func program(ctx context.Context, env, name, pkg string) (string, error) {

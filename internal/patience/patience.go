@@ -20,6 +20,10 @@ const most = 100
 // With returns how long to wait here for what takes d at most elsewhere.
 func With(d time.Duration) time.Duration { return d * time.Duration(factor()) }
 
+// Of returns the factor, from 1 to 100, of a machine that runs on this one and is
+// slower than it by another.
+func Of(slower int) int { return min(slower*factor(), most) }
+
 // Needed reports whether waits are stretched at all.
 func Needed() bool { return factor() > 1 }
 

@@ -87,6 +87,14 @@ type Options struct {
 	BeforeClose func(context.Context)
 }
 
+// UnsupportedError is what a lab's Prepare returns for a scenario that it can't
+// carry out, whatever the machine has. The verdict is then unsupported.
+type UnsupportedError struct {
+	Missing string // what the lab lacks, and for what
+}
+
+func (e *UnsupportedError) Error() string { return e.Missing }
+
 // ErrUnsafe says that the pressure would endanger the machine.
 var ErrUnsafe = errors.New("not enough free memory to run this safely")
 
@@ -166,6 +174,10 @@ func (r *runner) run(ctx context.Context) (err error) {
 
 	r.tell("prepare", "a node of %s, of which %s for pods", r.scenario.Node.Memory, r.scenario.Node.Kubepods())
 	if r.node, err = r.lab.Prepare(ctx, r.scenario); err != nil {
+		if lacking := new(UnsupportedError); errors.As(err, &lacking) {
+			r.unsupported(verdict.NotRun(lacking.Missing))
+			return nil
+		}
 		return fmt.Errorf("prepare the node: %w", cause(ctx, err))
 	}
 	defer func() {
@@ -218,10 +230,15 @@ func (r *runner) drawCurve(ctx context.Context) (end func()) {
 func (r *runner) unmet(kubelet qos.Version) bool {
 	c, missing := verdict.Unmet(r.scenario, r.opts.Host, kubelet)
 	if missing {
-		r.record.Claims, r.record.Verdict = []record.Claim{c}, record.Unsupported
-		r.tell("prepare", "%s", c.Sentence)
+		r.unsupported(c)
 	}
 	return missing
+}
+
+// unsupported makes the claim the only one.
+func (r *runner) unsupported(c record.Claim) {
+	r.record.Claims, r.record.Verdict = []record.Claim{c}, record.Unsupported
+	r.tell("prepare", "%s", c.Sentence)
 }
 
 // reconcile ends the watch and puts together what everybody saw.

@@ -91,7 +91,12 @@ func Unmet(s *scenarios.Scenario, host record.Host, kubelet qos.Version) (record
 	default:
 		return record.Claim{}, false
 	}
-	return unsupported(NeedsMet, missing, "the scenario was not run"), true
+	return NotRun(missing), true
+}
+
+// NotRun judges a run that can't be made for lack of something.
+func NotRun(missing string) record.Claim {
+	return unsupported(NeedsMet, missing, "the scenario was not run")
 }
 
 func claim(name string, v record.Verdict, format string, args ...any) record.Claim {

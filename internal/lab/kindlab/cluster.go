@@ -255,7 +255,7 @@ func (c *Cluster) connect() (err error) {
 
 // waitReady waits until every node is Ready and pods can be made.
 func (c *Cluster) waitReady(ctx context.Context) error {
-	err := poll(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
+	err := kubelet.Poll(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
 		list, err := c.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return "", err
@@ -309,7 +309,7 @@ func (c *Cluster) makeNamespace(ctx context.Context, name string) error {
 	if _, err := c.Client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make namespace %s: %w", name, err)
 	}
-	err := poll(ctx, 100*time.Millisecond, func(ctx context.Context) (string, error) {
+	err := kubelet.Poll(ctx, 100*time.Millisecond, func(ctx context.Context) (string, error) {
 		_, err := c.Client.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
 		return "", err
 	})
@@ -426,24 +426,6 @@ func removeAll(ctx context.Context, e *engine.Engine, ids []string) error {
 		err := e.Remove(ctx, ids...)
 		if err == nil || try == tries || ctx.Err() != nil {
 			return err
-		}
-	}
-}
-
-// poll asks until missing is empty. What was missing last is in the error.
-func poll(ctx context.Context, every time.Duration, missing func(context.Context) (string, error)) error {
-	for {
-		text, err := missing(ctx)
-		if err == nil && text == "" {
-			return nil
-		}
-		if err == nil {
-			err = errors.New(text)
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), err)
-		case <-time.After(every):
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (n *node) ScoresInPod(ctx context.Context, pod, container string) (adj, sco
 	defer cancel()
 	var stdout bytes.Buffer
 	var failure error
-	err = poll(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
+	err = kubelet.Poll(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
 		stdout.Reset()
 		failure = n.exec(ctx, pod, container, []string{kubelet.StressorPath, "-scores"}, &stdout)
 		if !isKubeletBack(failure) {

@@ -190,7 +190,7 @@ func (n *node) Recover(ctx context.Context) error {
 			return err
 		}
 	}
-	err := poll(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
+	err := kubelet.Poll(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
 		object, err := n.cluster.Client.CoreV1().Nodes().Get(ctx, n.worker, metav1.GetOptions{})
 		switch {
 		case err != nil:
@@ -226,7 +226,7 @@ func (n *node) startFresh(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("create a fresh pod: %w", err)
 	}
 	refused := false
-	err := poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
+	err := kubelet.Poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
 		pod, err := pods.Get(ctx, fresh.Name, metav1.GetOptions{})
 		if err != nil {
 			return "", err

@@ -119,7 +119,7 @@ func (n *node) removePods(ctx context.Context, names ...string) error {
 		return err
 	}
 	for _, name := range names {
-		err := poll(ctx, 100*time.Millisecond, func(ctx context.Context) (string, error) {
+		err := kubelet.Poll(ctx, 100*time.Millisecond, func(ctx context.Context) (string, error) {
 			if _, err := pods.Get(ctx, name, metav1.GetOptions{}); apierrors.IsNotFound(err) {
 				return "", nil
 			} else if err != nil {

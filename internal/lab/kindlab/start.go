@@ -95,7 +95,7 @@ func (n *node) waitPods(ctx context.Context, w scenarios.Workload) (names []stri
 	if w.Job == nil {
 		return w.PodNames(), nil
 	}
-	err = poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
+	err = kubelet.Poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
 		list, err := n.cluster.Client.CoreV1().Pods(n.worker).List(ctx, metav1.ListOptions{LabelSelector: kubelet.WorkloadLabel + "=" + w.Name})
 		if err != nil {
 			return "", err
@@ -131,7 +131,7 @@ func (n *node) waitSettled(ctx context.Context, w scenarios.Workload, pod string
 // waitHolding waits until the stressor says that it holds its balloon and, if
 // it presses, awaits the pressure.
 func (n *node) waitHolding(ctx context.Context, pod string, c scenarios.Container) error {
-	return poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
+	return kubelet.Poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
 		object, err := n.cluster.Client.CoreV1().Pods(n.worker).Get(ctx, n.apiName(pod), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return "the API server has no such pod", nil // or no mirror of it yet

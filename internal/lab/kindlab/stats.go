@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/oomlab/oomlab/internal/lab/kubelet"
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/patience"
 	"github.com/oomlab/oomlab/scenarios"
@@ -36,7 +37,7 @@ func (n *node) waitMeasured(ctx context.Context) error {
 			held[n.apiName(pod)] = anon
 		}
 	}
-	return poll(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
+	return kubelet.Poll(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
 		measured, err := n.cluster.workingSets(ctx, n.worker)
 		if err != nil {
 			return "", err

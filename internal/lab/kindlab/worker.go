@@ -108,7 +108,7 @@ const configureTimeout = 90 * time.Second
 func (c *Cluster) waitConfigured(ctx context.Context, worker string, n scenarios.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, patience.With(configureTimeout))
 	defer cancel()
-	err := poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
+	err := kubelet.Poll(ctx, 200*time.Millisecond, func(ctx context.Context) (string, error) {
 		node, err := c.Client.CoreV1().Nodes().Get(ctx, worker, metav1.GetOptions{})
 		if err != nil {
 			return "", err

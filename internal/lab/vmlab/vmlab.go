@@ -32,6 +32,8 @@ type Options struct {
 	Kernel, KernelName string
 	// Kubelet is the version whose formulas give the scores.
 	Kubelet qos.Version
+	// Node, where it is not nil, has a kubelet of its own run the scenario's pods.
+	Node *Node
 	// CgroupVersion is 1 or 2.
 	CgroupVersion int
 	Accelerator   Accelerator
@@ -78,16 +80,23 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 	if o.Seed != nil && o.Accelerator == KVM {
 		return nil, errors.New("a seed needs every instruction counted, which KVM can't: leave one of them out")
 	}
-	files, err := guestFiles(ctx, wire.Job{Scenario: s, Kubelet: o.Kubelet, CgroupVersion: o.CgroupVersion, User: o.User, Seed: o.Seed})
+	m := machine{kernel: o.Kernel, memory: Memory(s), accelerator: o.Accelerator, seed: o.Seed, log: o.Log}
+	job := wire.Job{Scenario: s, Kubelet: o.Kubelet, CgroupVersion: o.CgroupVersion, User: o.User, Seed: o.Seed}
+	var files []file
+	var err error
+	if o.Node != nil {
+		files, err = o.prepareNode(ctx, &m, job)
+	} else {
+		files, err = guestFiles(ctx, job)
+	}
 	if err != nil {
 		return nil, err
 	}
-	m := machine{kernel: o.Kernel, memory: Memory(s), accelerator: o.Accelerator, seed: o.Seed, log: o.Log}
 	vm, err := describe(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	out, err := m.play(ctx, files, bootTime+s.Until.Deadline(), func(m wire.Message) {
+	out, err := m.play(ctx, files, o.limit(s), func(m wire.Message) {
 		if m.Event != nil && o.Observe != nil {
 			o.Observe(*m.Event)
 		}
@@ -104,6 +113,14 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 		return r, fmt.Errorf("on kernel %s: %s", o.KernelName, out.last.Error)
 	}
 	return r, nil
+}
+
+// limit bounds a machine for the scenario.
+func (o Options) limit(s *scenarios.Scenario) time.Duration {
+	if o.Node != nil {
+		return nodeTime + s.Until.Deadline()
+	}
+	return bootTime + s.Until.Deadline()
 }
 
 // play boots a machine as soon as the host has room for it, and bounds it.

@@ -15,8 +15,6 @@ const (
 	JobFile = "/job.json"
 	// Tests is where a test program lies that is run in place of a scenario.
 	Tests = "/tests"
-	// Port is the guest's device for messages.
-	Port = "/dev/ttyS1"
 )
 
 // The disks of a machine that has them, in their order.
@@ -30,6 +28,14 @@ const (
 	ModulesDir = "modules"
 	// OutputDisk takes the results, as a tar stream.
 	OutputDisk = "/dev/vdc"
+)
+
+// What a machine with a kubelet has besides, in its initramfs and later in
+// InputDir: the program that runs the scenario there, and the archive with the
+// stressor's image.
+const (
+	NodeProgram   = "oomlab-node"
+	StressorImage = "stressor.tar"
 )
 
 // Job is what a machine is made for: a scenario, tests or a program. Without
@@ -46,10 +52,25 @@ type Job struct {
 	// User is the user to run the scenario as, in a cgroup that is delegated to
 	// it; 0 is root.
 	User int `json:"user,omitempty"`
+	// Node says that the scenario is run next to a kubelet, on a machine with a
+	// disk.
+	Node *Node `json:"node,omitempty"`
 	// Program is run instead of a scenario, on a machine with disks.
 	Program *Program `json:"program,omitempty"`
 	// Seed decides when the machine is disturbed; nil: never.
 	Seed *int `json:"seed,omitempty"`
+}
+
+// Node is a machine whose disk has containerd and a kubelet.
+type Node struct {
+	// Modules are as those of a Program.
+	Modules []string `json:"modules,omitempty"`
+	// Image is what the archive calls the stressor's image.
+	Image string `json:"image"`
+	// Swap is as that of a Program.
+	Swap mem.Bytes `json:"swapBytes,omitempty"`
+	// Patience is how many times longer waits may take: see package patience.
+	Patience int `json:"patience,omitempty"`
 }
 
 // Program is a program that needs a whole Linux system with docker, and the

@@ -1,4 +1,4 @@
-package main
+package wire
 
 import (
 	"encoding/json"
@@ -6,46 +6,48 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
 )
 
-// port is a serial port that carries messages.
-type port struct {
+// portDevice is the guest's device for messages.
+const portDevice = "/dev/ttyS1"
+
+// Port is the guest's end of the serial port that carries messages.
+type Port struct {
 	file    *os.File
 	encoder *json.Encoder
 }
 
-// openPort opens a serial port, and keeps its line discipline from changing
-// what is sent.
-func openPort(path string) (*port, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+// OpenPort opens the port, and keeps its line discipline from changing what is
+// sent.
+func OpenPort() (*Port, error) {
+	f, err := os.OpenFile(portDevice, os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open the port for messages: %w", err)
 	}
 	t, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	if err != nil {
-		return nil, fmt.Errorf("set up %s: %w", path, err)
+		return nil, fmt.Errorf("set up %s: %w", portDevice, err)
 	}
 	t.Oflag &^= unix.OPOST
 	t.Lflag &^= unix.ECHO | unix.ICANON | unix.ISIG
 	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, t); err != nil {
-		return nil, fmt.Errorf("set up %s: %w", path, err)
+		return nil, fmt.Errorf("set up %s: %w", portDevice, err)
 	}
-	return &port{f, json.NewEncoder(f)}, nil
+	return &Port{f, json.NewEncoder(f)}, nil
 }
 
-func (p *port) send(m wire.Message) error {
+// Send sends a message.
+func (p *Port) Send(m Message) error {
 	if err := p.encoder.Encode(m); err != nil {
 		return fmt.Errorf("send a message to the host: %w", err)
 	}
 	return nil
 }
 
-// end sends the last message, and the kernel's log with it.
-func (p *port) end(last wire.Message) error {
+// End sends the last message, and the kernel's log with it.
+func (p *Port) End(last Message) error {
 	last.Log = kernelLog()
-	if err := p.send(last); err != nil {
+	if err := p.Send(last); err != nil {
 		return err
 	}
 	return p.drain()
@@ -67,7 +69,7 @@ func kernelLog() string {
 }
 
 // drain waits until everything has been sent.
-func (p *port) drain() error {
+func (p *Port) drain() error {
 	if err := unix.IoctlSetInt(int(p.file.Fd()), unix.TCSBRK, 1); err != nil {
 		return fmt.Errorf("send the last message to the host: %w", err)
 	}
