@@ -52,6 +52,7 @@ func TestMatrixCells(t *testing.T) {
 		{matrixOptions{lab: "cgroup", kubernetes: "v1.36.3"}, "kubelet-v1.36.3"},
 		{matrixOptions{lab: "vm", kubernetes: "v1.37.2"}, "kernel-" + defaultKernel},
 		{matrixOptions{lab: "vm", kernels: []string{"5.10"}, cgroups: []string{"v1", "v2"}}, "kernel-5.10/cgroup-v1 kernel-5.10/cgroup-v2"},
+		{matrixOptions{lab: "vm", kernels: []string{"5.10"}, kubelets: []string{"v1.36.3", "v1.37.2"}}, "kernel-5.10/kubelet-v1.36.3 kernel-5.10/kubelet-v1.37.2"},
 		{matrixOptions{lab: "kind", containerd: []string{"v2.2.5"}}, "containerd-v2.2.5"},
 		{matrixOptions{lab: "kind", nodeImages: []string{"a:1", "a:2"}}, "image-a-1 image-a-2"},
 	} {

@@ -10,3 +10,12 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+func TestOf(t *testing.T) {
+	if got := Of(10); got != 10 && factor() == 1 {
+		t.Errorf("Of(10) = %d", got)
+	}
+	if got := Of(1000); got != most {
+		t.Errorf("Of(1000) = %d, want no more than a machine takes, %d", got, most)
+	}
+}

@@ -176,3 +176,28 @@ func TestExplain(t *testing.T) {
 		t.Errorf("no victim: got %q", got)
 	}
 }
+
+// refusing is a lab that can't carry a scenario out.
+type refusing struct{ err error }
+
+func (l refusing) Name() string                                               { return "vm" }
+func (l refusing) Prepare(context.Context, *scenarios.Scenario) (Node, error) { return nil, l.err }
+
+// What a lab lacks is a verdict, what goes wrong is none.
+func TestWhatALabLacksIsUnsupported(t *testing.T) {
+	if _, err := evidence.FindHierarchy(); err != nil {
+		t.Skip(err)
+	}
+	s, err := scenarios.Named("container-limit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), refusing{&UnsupportedError{Missing: "an API server"}}, s, Options{Expendable: true})
+	if err != nil || r.Verdict != record.Unsupported || len(r.Claims) != 1 || r.Claims[0].Missing != "an API server" {
+		t.Errorf("%v, %+v", err, r)
+	}
+	r, err = Run(t.Context(), refusing{errors.New("no space")}, s, Options{Expendable: true})
+	if err == nil || r.Verdict != record.Inconclusive {
+		t.Errorf("%v, %s", err, r.Verdict)
+	}
+}

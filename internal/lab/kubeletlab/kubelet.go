@@ -34,12 +34,13 @@ import (
 type kubeletProcess struct {
 	*proc.Daemon
 	started time.Time
+	url     string
 	client  *http.Client
 }
 
 const (
-	kubeletPort = 10250
-	manifests   = "/etc/kubernetes/manifests"
+	kubeletURL = "https://127.0.0.1:10250"
+	manifests  = "/etc/kubernetes/manifests"
 )
 
 // kubeletBase is what a kubelet without an API server needs, whatever the
@@ -81,7 +82,7 @@ func (n *node) startKubelet(ctx context.Context) error {
 	if err := proc.Run(bind); err != nil {
 		return fmt.Errorf("give the kubelet a node of %s: %w", n.config.Capacity, err)
 	}
-	n.kubelet = &kubeletProcess{}
+	n.kubelet = &kubeletProcess{url: kubeletURL}
 	if n.kubelet.client, err = makeCertificate(workDir); err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func makeCertificate(dir string) (*http.Client, error) {
 
 // get asks the kubelet.
 func (k *kubeletProcess) get(ctx context.Context, path string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d%s", kubeletPort, path), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url+path, nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask the kubelet for %s: %w", path, err)
 	}

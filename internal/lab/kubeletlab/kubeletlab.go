@@ -61,6 +61,7 @@ type node struct {
 	lab        *Lab
 	scenario   *scenarios.Scenario
 	hierarchy  evidence.Hierarchy
+	manifests  string // the directory of the static pods' files
 	config     qos.Node
 	facts      record.Node
 	owners     *kubelet.Owners
@@ -75,7 +76,7 @@ func (l *Lab) Prepare(ctx context.Context, s *scenarios.Scenario) (_ run.Node, e
 	if missing := lacking(s); missing != "" {
 		return nil, &run.UnsupportedError{Missing: missing}
 	}
-	n := &node{lab: l, scenario: s, owners: kubelet.NewOwners(nodeCgroup)}
+	n := &node{lab: l, scenario: s, manifests: manifests, owners: kubelet.NewOwners(nodeCgroup)}
 	if n.hierarchy, err = evidence.FindHierarchy(); err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (n *node) Start(ctx context.Context) error {
 	return nil
 }
 
-func manifest(pod string) string { return filepath.Join(manifests, pod+".yaml") }
+func (n *node) manifest(pod string) string { return filepath.Join(n.manifests, pod+".yaml") }
 
 // Create makes a workload's pods and does not wait for them.
 func (n *node) Create(_ context.Context, w scenarios.Workload) error {
@@ -61,8 +61,8 @@ func (n *node) Create(_ context.Context, w scenarios.Workload) error {
 			return err
 		}
 		// The kubelet must not read half of it, and reads nothing with a dot.
-		partial := filepath.Join(manifests, "."+name)
-		if err := errors.Join(os.WriteFile(partial, text, 0o644), os.Rename(partial, manifest(name))); err != nil {
+		partial := filepath.Join(n.manifests, "."+name)
+		if err := errors.Join(os.WriteFile(partial, text, 0o644), os.Rename(partial, n.manifest(name))); err != nil {
 			return fmt.Errorf("make pod %s: %w", name, err)
 		}
 	}
@@ -166,7 +166,7 @@ func (n *node) Recover(ctx context.Context) error {
 		}
 	}
 	for _, name := range pressing {
-		if err := os.Remove(manifest(name)); err != nil {
+		if err := os.Remove(n.manifest(name)); err != nil {
 			return fmt.Errorf("end pod %s: %w", name, err)
 		}
 	}

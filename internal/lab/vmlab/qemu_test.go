@@ -17,6 +17,8 @@ func TestArgs(t *testing.T) {
 		memory: 1792 * mem.MiB, accelerator: TCG,
 	}
 	seeded, otherwise, kvm, system := m, m, m, m
+	node := m
+	node.node, node.processors, node.disks = true, 2, []disk{{file: "node"}}
 	system.processors, system.disks = 2, []disk{{file: "root,1"}, {file: "out", written: true}}
 	seeded.seed, otherwise.seed, kvm.accelerator = &seed, &other, KVM
 	for name, tt := range map[string]struct {
@@ -24,7 +26,7 @@ func TestArgs(t *testing.T) {
 		want    []string // in a row
 		without []string
 	}{
-		"bounded":       {m, []string{"-m 1792M", "-smp 1", "-no-reboot", "-nodefaults"}, []string{"-icount", "-drive", "-netdev", "-device"}},
+		"bounded":       {m, []string{"-m 1792M", "-smp 1", "-no-reboot", "-nodefaults"}, []string{"-icount", "-drive", "-netdev", "-device", "mitigations"}},
 		"emulated":      {m, []string{"-accel tcg -cpu qemu64"}, []string{"kvm"}},
 		"console first": {m, []string{"path=c -serial chardev:console -chardev file,id=messages,path=m -serial chardev:messages"}, nil},
 		"ends on panic": {m, []string{"panic=-1"}, nil},
@@ -34,7 +36,8 @@ func TestArgs(t *testing.T) {
 			"-smp 2", "-drive file=root,,1,format=raw,if=virtio,cache=unsafe,werror=report,snapshot=on -drive file=out,format=raw,if=virtio,cache=unsafe,werror=report,snapshot=off",
 			"-accel tcg,thread=multi -cpu max",
 		}, []string{"-icount"}},
-		"kvm": {kvm, []string{"-accel kvm -cpu host"}, []string{"tcg", "-icount"}},
+		"a node": {node, []string{"-smp 2", "mitigations=off", "-drive file=node,", "-accel tcg,thread=multi -cpu Westmere"}, []string{"max", "-icount"}},
+		"kvm":    {kvm, []string{"-accel kvm -cpu host"}, []string{"tcg", "-icount"}},
 	} {
 		args := strings.Join(tt.machine.args(), " ")
 		for _, want := range tt.want {
