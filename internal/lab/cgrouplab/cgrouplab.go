@@ -111,6 +111,8 @@ func (l *Lab) refuse(s *scenarios.Scenario) error {
 	needs := map[string]bool{
 		"a meanwhile":                  len(s.Meanwhile) > 0,
 		"a container that can't start": len(s.Expect.NeverStarts) > 0,
+		"MemoryQoS":                    s.Node.Kubelet.MemoryThrottlingFactor != nil || s.Node.Kubelet.FeatureGates["MemoryQoS"],
+		"swap":                         s.Node.Kubelet.MemorySwap != nil,
 		"eviction":                     s.Until.Kills == 0 && s.Until.Evictions > 0,
 	}
 	for _, w := range s.Workloads {

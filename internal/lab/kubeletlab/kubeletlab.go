@@ -27,7 +27,7 @@ type Options struct {
 	Name string
 	// Image is the stressor's image, Archive the file that it is in.
 	Image, Archive string
-	// Tell is told of each step of the node's preparation.
+	// Tell is told of each step of the node's preparation. Nil is silent.
 	Tell func(step string)
 }
 
@@ -40,7 +40,12 @@ var (
 )
 
 // New returns the lab.
-func New(o Options) *Lab { return &Lab{o} }
+func New(o Options) *Lab {
+	if o.Tell == nil {
+		o.Tell = func(string) {}
+	}
+	return &Lab{o}
+}
 
 // Name returns the lab's name.
 func (l *Lab) Name() string { return l.Options.Name }
@@ -209,7 +214,7 @@ func (n *node) Close(context.Context) error {
 	if n.stopOwners != nil {
 		n.stopOwners()
 	}
-	if n.kubelet != nil {
+	if n.kubelet != nil && n.kubelet.Daemon != nil {
 		n.kubelet.Stop()
 	}
 	if n.containerd != nil {

@@ -36,7 +36,7 @@ func TestArgs(t *testing.T) {
 			"-smp 2", "-drive file=root,,1,format=raw,if=virtio,cache=unsafe,werror=report,snapshot=on -drive file=out,format=raw,if=virtio,cache=unsafe,werror=report,snapshot=off",
 			"-accel tcg,thread=multi -cpu max",
 		}, []string{"-icount"}},
-		"a node": {node, []string{"-smp 2", "mitigations=off", "-drive file=node,", "-accel tcg,thread=multi -cpu Westmere"}, []string{"max", "-icount"}},
+		"a node": {node, []string{"-smp 2", "mitigations=off rcupdate.rcu_expedited=1", "-drive file=node,", "-accel tcg,thread=multi -cpu Westmere"}, []string{"max", "-icount"}},
 		"kvm":    {kvm, []string{"-accel kvm -cpu host"}, []string{"tcg", "-icount"}},
 	} {
 		args := strings.Join(tt.machine.args(), " ")
