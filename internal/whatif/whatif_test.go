@@ -104,7 +104,7 @@ func TestOtherKernel(t *testing.T) {
 
 func TestEvictions(t *testing.T) {
 	before := named(t, "eviction-orderly")
-	after, err := Apply(before, []Change{{What: "size", Of: Process{Workload: "burstable"}, Memory: 500 * mem.MiB}})
+	after, err := Apply(before, []Change{{What: "size", Of: Process{Workload: "burstable"}, Memory: 590 * mem.MiB}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,8 +44,9 @@ type container struct {
 	done  chan struct{}
 }
 
-// startTimeout bounds the time in which every balloon has to be blown up.
-const startTimeout = 30 * time.Second
+// startTimeout bounds the time in which every balloon has to be blown up: a
+// second, or half a minute where every instruction is translated.
+const startTimeout = 2 * time.Minute
 
 // Start starts every stressor and waits until each balloon holds.
 func (n *node) Start(ctx context.Context) error {
