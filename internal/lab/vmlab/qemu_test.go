@@ -26,11 +26,11 @@ func TestArgs(t *testing.T) {
 		want    []string // in a row
 		without []string
 	}{
-		"bounded":       {m, []string{"-m 1792M", "-smp 1", "-no-reboot", "-nodefaults"}, []string{"-icount", "-drive", "-netdev", "-device", "mitigations"}},
+		"bounded":       {m, []string{"-m 1792M", "-smp 1", "-no-reboot", "-nodefaults"}, []string{"-icount", "-drive", "-netdev", "-device", "mitigations", "pti"}},
 		"emulated":      {m, []string{"-accel tcg -cpu qemu64"}, []string{"kvm"}},
 		"console first": {m, []string{"path=c -serial chardev:console -chardev file,id=messages,path=m -serial chardev:messages"}, nil},
 		"ends on panic": {m, []string{"panic=-1"}, nil},
-		"seeded":        {seeded, []string{"-icount shift=0,sleep=off", "clock=vm", "-seed 4", "-accel tcg"}, nil},
+		"seeded":        {seeded, []string{"-icount shift=0,sleep=off", "clock=vm", "-seed 4", "-accel tcg", "pti=on"}, nil},
 		"other seed":    {otherwise, []string{"-icount shift=1,sleep=off", "-seed 5"}, nil},
 		"with disks": {system, []string{
 			"-smp 2", "-drive file=root,,1,format=raw,if=virtio,cache=unsafe,werror=report,snapshot=on -drive file=out,format=raw,if=virtio,cache=unsafe,werror=report,snapshot=off",
