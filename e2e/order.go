@@ -44,9 +44,9 @@ func inOrder(all []*scenarios.Scenario) []*scenarios.Scenario {
 // them, but for what it reserves.
 func settings(n scenarios.Node) string {
 	key, err := json.Marshal(struct {
-		Memory, Reserved mem.Bytes
-		Kubelet          scenarios.Kubelet
-	}{n.Memory.Bytes, n.Reservation(), n.Kubelet})
+		Memory, Swap, Reserved mem.Bytes
+		Kubelet                scenarios.Kubelet
+	}{n.Memory.Bytes, n.Swap.Bytes, n.Reservation(), n.Kubelet})
 	if err != nil {
 		panic(err) // it came from JSON
 	}
