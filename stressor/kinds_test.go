@@ -105,7 +105,7 @@ func TestKindsAreChargedAsTheKernelNamesThem(t *testing.T) {
 			after, rssAfter, used := memoryStat(t, cgroup), s.status("VmRSS"), s.referenced()-usedBefore
 
 			// Per-CPU batches make the counters of v1 lag by up to 64 pages each.
-			const slack = 2 * mem.MiB
+			const slack, hugePage = 2 * mem.MiB, 2 * mem.MiB
 			for _, key := range strings.Fields(grown) {
 				if _, known := after[key]; !known {
 					t.Errorf("memory.stat has no %s", key)
@@ -140,7 +140,8 @@ func TestKindsAreChargedAsTheKernelNamesThem(t *testing.T) {
 			s.await("reached")
 			released := memoryStat(t, cgroup)
 			for _, key := range strings.Fields(grown) {
-				if d := released[key] - before[key]; d > slack {
+				// A kernel may have given the program itself a huge page by now.
+				if d := released[key] - before[key]; d > slack+hugePage {
 					t.Errorf("%s is still %v higher after release", key, d.Human())
 				}
 			}
