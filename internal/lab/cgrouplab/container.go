@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,10 +100,10 @@ func (c *container) start(l *Lab) error {
 		return err
 	}
 	c.ready, c.done = make(chan error, 1), make(chan struct{})
-	if err := setScore(c.cmd.Process.Pid, c.adj); err != nil {
-		return errors.Join(err, c.kill())
-	}
 	go c.follow(stdout)
+	if err := setScore(c.cmd.Process.Pid, c.adj); err != nil {
+		return errors.Join(err, c.stop())
+	}
 	return nil
 }
 
@@ -137,11 +138,21 @@ func startInCgroup(cmd *exec.Cmd, h evidence.Hierarchy, cgroup string) error {
 	return errors.Join(cmd.Start(), move(home))
 }
 
+// setScore writes the score of a process that has just been started. exec tells
+// its parent a moment before it hands /proc/PID from root to the user
+// (begin_new_exec, fs/exec.c): a refusal may be no more than that.
 func setScore(pid, adj int) error {
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(adj)), 0); err != nil {
-		return fmt.Errorf("set oom_score_adj to %d: %w", adj, err)
+	const tries = 100
+	for try := 1; ; try++ {
+		err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(adj)), 0)
+		if err == nil {
+			return nil
+		}
+		if try == tries || !errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("set oom_score_adj to %d: %w", adj, err)
+		}
+		time.Sleep(time.Millisecond)
 	}
-	return nil
 }
 
 // follow reads the stressor's events until it ends, and notes how it ended.
