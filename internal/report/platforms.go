@@ -88,7 +88,7 @@ func Platforms(w io.Writer, names []string, records []*record.Record) error {
 		}
 		say("| %c | %s | %d | %s |\n", letter(i), p.row(), len(runs[p]), span(first, last))
 	}
-	say("\nIn the cgroup and vm labs there is no kubelet: scores and cgroups are by its formulas.\n\n| scenario |")
+	say("\nWhere the kubelet is none, scores and cgroups are by its formulas.\n\n| scenario |")
 	for i := range platforms {
 		say(" %c |", letter(i))
 	}
