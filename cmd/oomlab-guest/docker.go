@@ -31,7 +31,7 @@ func startDocker(ctx context.Context) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := docker.Await(ctx, func() error { return command(ctx, "docker", "version").run() }); err != nil {
+	if err := docker.Await(ctx, func() error { return proc.Run(proc.Command(ctx, "docker", "version")) }); err != nil {
 		return nil, err
 	}
 	return func() { docker.Stop(); containerd.Stop() }, nil

@@ -19,6 +19,7 @@ import (
 
 	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
 	"github.com/oomlab/oomlab/internal/patience"
+	"github.com/oomlab/oomlab/internal/proc"
 )
 
 // programArg makes this program the second one of a machine with disks, which
@@ -33,23 +34,24 @@ func hostSecond(job wire.Job) error {
 	if err != nil {
 		return err
 	}
-	argv, modules := []string{"/proc/self/fd/3", programArg}, []string(nil)
+	argv := []string{"/proc/self/fd/3", programArg}
 	if job.Node != nil {
-		argv, modules = []string{filepath.Join(wire.InputDir, wire.NodeProgram)}, job.Node.Modules
+		argv = []string{filepath.Join(wire.InputDir, wire.NodeProgram)}
 		if err := gatherInput(); err != nil {
 			return err
 		}
-	} else {
-		modules = job.Program.Modules
 	}
-	if err := enterDisk(modules, job.Node != nil); err != nil {
+	if err := enterDisk(job.Modules, job.Node != nil); err != nil {
 		return err
 	}
 	if err := errors.Join(mountSystem(), delegateAll(), os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")); err != nil {
 		return err
 	}
-	if job.Node != nil && job.Node.Swap > 0 {
-		if err := addSwap(context.Background(), job.Node.Swap); err != nil {
+	if err := proc.Run(proc.Command(context.Background(), "ip", "link", "set", "lo", "up")); err != nil {
+		return err
+	}
+	if job.Swap > 0 {
+		if err := addSwap(context.Background(), job.Swap); err != nil {
 			return err
 		}
 	}
@@ -106,17 +108,9 @@ func runProgram(ctx context.Context, p wire.Program, port *wire.Port) (code int,
 	if err := mountInput(); err != nil {
 		return 0, err
 	}
-	if err := command(ctx, "ip", "link", "set", "lo", "up").run(); err != nil {
-		return 0, err
-	}
 	say("the system is ready after %s s", uptime())
 	if err := makeRoom(p); err != nil {
 		return 0, err
-	}
-	if p.Swap > 0 {
-		if err := addSwap(ctx, p.Swap); err != nil {
-			return 0, err
-		}
 	}
 	began := time.Now()
 	stop, err := startDocker(ctx)
@@ -218,17 +212,4 @@ func uptime() string {
 	text, _ := os.ReadFile("/proc/uptime") // nothing hangs on it
 	seconds, _, _ := strings.Cut(string(text), " ")
 	return seconds
-}
-
-type program struct{ *exec.Cmd }
-
-func command(ctx context.Context, argv ...string) program {
-	return program{exec.CommandContext(ctx, argv[0], argv[1:]...)}
-}
-
-func (p program) run() error {
-	if out, err := p.CombinedOutput(); err != nil {
-		return fmt.Errorf("run %s: %w: %s", strings.Join(p.Args, " "), err, out)
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/proc"
 )
 
 // addSwap gives the machine swap, in a file on its disk.
@@ -21,8 +22,8 @@ func addSwap(ctx context.Context, size mem.Bytes) error {
 	if err := errors.Join(unix.Fallocate(int(f.Fd()), 0, 0, int64(size)), f.Close()); err != nil {
 		return fmt.Errorf("add swap: %w", err)
 	}
-	if err := command(ctx, "mkswap", file).run(); err != nil {
+	if err := proc.Run(proc.Command(ctx, "mkswap", file)); err != nil {
 		return err
 	}
-	return command(ctx, "swapon", file).run()
+	return proc.Run(proc.Command(ctx, "swapon", file))
 }

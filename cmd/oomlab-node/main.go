@@ -17,7 +17,6 @@ import (
 	"github.com/oomlab/oomlab/internal/lab/kubeletlab"
 	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
 	"github.com/oomlab/oomlab/internal/patience"
-	"github.com/oomlab/oomlab/internal/proc"
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/run"
 	"github.com/oomlab/oomlab/scenarios"
@@ -56,9 +55,6 @@ func play(ctx context.Context) error {
 
 func do(ctx context.Context, s *scenarios.Scenario, n wire.Node, observe func(record.Event)) (*record.Record, error) {
 	if err := patience.Check(); err != nil {
-		return nil, err
-	}
-	if err := proc.Run(proc.Command(ctx, "ip", "link", "set", "lo", "up")); err != nil {
 		return nil, err
 	}
 	began := time.Now()

@@ -79,7 +79,7 @@ func (o options) run(ctx context.Context) (code int, err error) {
 	}
 	recipe := nodeimage.Recipe{Kubernetes: o.kubernetes}.WithDefaults()
 	system := vmlab.System{
-		Kernel: image.File, Memory: memory, Processors: processors, Limit: o.limit,
+		Kernel: image.File, Memory: memory, Swap: swap, Processors: processors, Limit: o.limit,
 		Log: filepath.Join(o.artifacts, "kernel.log"), Say: func(line string) { fmt.Println(line) },
 	}
 	if system.Modules, err = modules.Load("virtio_pci", "virtio_blk", "ext4"); err != nil {
@@ -131,8 +131,7 @@ func (o options) program(nodeImage string, accelerator vmlab.Accelerator) wire.P
 	}
 	artifacts := filepath.Join(workDir, "artifacts")
 	return wire.Program{
-		Swap: swap,
-		Dir:  filepath.Join(workDir, "e2e"), Results: artifacts,
+		Dir: filepath.Join(workDir, "e2e"), Results: artifacts,
 		Files: map[string]string{"kind-config.yaml": filepath.Join(workDir, "kind-config.yaml")},
 		Argv: []string{
 			filepath.Join(wire.InputDir, "e2e.test"), "-test.timeout=0", "-ginkgo.v", "-ginkgo.no-color",

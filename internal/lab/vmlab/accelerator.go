@@ -106,7 +106,7 @@ func prove(ctx context.Context, kernel string) (Proof, error) {
 	if err := f.Close(); err != nil {
 		return Proof{}, fmt.Errorf("prove KVM: %w", err)
 	}
-	files, err := guestFiles(ctx, wire.Job{})
+	files, err := startFiles(ctx, wire.Job{}, nil, stressor)
 	if err != nil {
 		return Proof{}, err
 	}

@@ -2,14 +2,9 @@ package vmlab
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/oomlab/oomlab/internal/lab"
 	"github.com/oomlab/oomlab/internal/lab/kubelet"
 	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
 	"github.com/oomlab/oomlab/internal/mem"
@@ -66,35 +61,14 @@ func (o Options) prepareNode(ctx context.Context, m *machine, job wire.Job) ([]f
 	if err != nil {
 		return nil, err
 	}
-	job.Node = &wire.Node{Image: image.Ref, Swap: job.Scenario.Node.Swap.Bytes, Patience: patience.Of(1)}
+	job.Swap = job.Scenario.Node.Swap.Bytes
+	job.Node = &wire.Node{Image: image.Ref, Patience: patience.Of(1)}
 	if o.Accelerator == TCG {
 		job.Node.Patience = patience.Of(slower)
 	}
-	guest, err := lab.Guest(ctx)
+	files, err := startFiles(ctx, job, o.Node.Modules, node)
 	if err != nil {
 		return nil, err
 	}
-	program, err := lab.Node(ctx)
-	if err != nil {
-		return nil, err
-	}
-	files := []file{{name: wire.StressorImage, mode: 0o644, data: image.Archive}}
-	names := map[string]string{guest: "init", program: wire.NodeProgram}
-	for _, path := range append([]string{guest, program}, o.Node.Modules...) {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("read what the guest starts with: %w", err)
-		}
-		name, own := names[path]
-		if !own {
-			name = filepath.Base(path)
-			job.Node.Modules = append(job.Node.Modules, "/"+name)
-		}
-		files = append(files, file{name: name, mode: 0o755, data: data})
-	}
-	data, err := json.Marshal(job)
-	if err != nil {
-		return nil, fmt.Errorf("write the machine's job: %w", err)
-	}
-	return append(files, file{name: wire.JobFile[1:], mode: 0o644, data: data}), nil
+	return append(files, file{name: wire.StressorImage, mode: 0o644, data: image.Archive}), nil
 }

@@ -55,7 +55,7 @@ func TestPrepareNode(t *testing.T) {
 			t.Errorf("no %s among %q", want, names)
 		}
 	}
-	if job.Node == nil || !slices.Equal(job.Node.Modules, []string{"/ext4.ko"}) || !strings.Contains(job.Node.Image, "oomlab/stressor:") || job.Node.Patience != slower {
+	if job.Node == nil || !slices.Equal(job.Modules, []string{"/ext4.ko"}) || !strings.Contains(job.Node.Image, "oomlab/stressor:") || job.Node.Patience != slower {
 		t.Errorf("job %+v", job.Node)
 	}
 	seed := 0

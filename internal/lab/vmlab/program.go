@@ -2,14 +2,9 @@ package vmlab
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/oomlab/oomlab/internal/lab"
 	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
 	"github.com/oomlab/oomlab/internal/mem"
 )
@@ -27,6 +22,7 @@ type System struct {
 	// that they may take.
 	Output      string
 	Memory      mem.Bytes
+	Swap        mem.Bytes // in a file on the first disk; 0: none
 	Processors  int
 	Accelerator Accelerator
 	// Limit bounds it all.
@@ -59,31 +55,6 @@ func (s System) Run(ctx context.Context) (code int, err error) {
 	return out.last.ExitCode, nil
 }
 
-// files returns the initramfs: the init, the modules, and the job.
 func (s System) files(ctx context.Context) ([]file, error) {
-	guest, err := lab.Guest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	program := s.Program
-	program.Modules = nil
-	files := []file{}
-	for _, from := range append([]string{guest}, s.Modules...) {
-		data, err := os.ReadFile(from)
-		if err != nil {
-			return nil, fmt.Errorf("read what the guest starts with: %w", err)
-		}
-		f := file{name: filepath.Base(from), mode: 0o755, data: data}
-		if from == guest {
-			f.name = "init"
-		} else {
-			program.Modules = append(program.Modules, "/"+f.name)
-		}
-		files = append(files, f)
-	}
-	job, err := json.Marshal(wire.Job{Program: &program})
-	if err != nil {
-		return nil, fmt.Errorf("write the machine's job: %w", err)
-	}
-	return append(files, file{name: wire.JobFile[1:], mode: 0o644, data: job}), nil
+	return startFiles(ctx, wire.Job{Program: &s.Program, Swap: s.Swap}, s.Modules)
 }

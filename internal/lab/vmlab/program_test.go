@@ -42,11 +42,10 @@ func TestFilesOfASystem(t *testing.T) {
 	if err := json.Unmarshal(files[3].data, &job); err != nil {
 		t.Fatalf("the job can't be read: %v\n%s", err, files[3].data)
 	}
-	want := wire.Program{Modules: []string{"/jbd2.ko", "/ext4.ko"}, Argv: []string{"true"}, Results: "/results"}
-	if job.Program == nil {
-		t.Fatal("the job has no program")
+	want := wire.Job{
+		Modules: []string{"/jbd2.ko", "/ext4.ko"}, Program: &wire.Program{Argv: []string{"true"}, Results: "/results"},
 	}
-	if diff := cmp.Diff(want, *job.Program); diff != "" {
+	if diff := cmp.Diff(want, job); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -18,7 +18,7 @@ const testMemory = mem.GiB
 // OOMLAB_STRESSOR names. Say gets its output, a line each. The error says that it
 // failed, or that the machine did. There is no disk: /var/tmp is a ramfs.
 func RunTests(ctx context.Context, program string, args []string, o Options, say func(line string)) error {
-	files, err := guestFiles(ctx, wire.Job{Tests: true, Args: args, CgroupVersion: o.CgroupVersion})
+	files, err := startFiles(ctx, wire.Job{Tests: true, Args: args, CgroupVersion: o.CgroupVersion}, nil, stressor)
 	if err != nil {
 		return err
 	}

@@ -8,14 +8,11 @@ package vmlab
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"time"
 
-	"github.com/oomlab/oomlab/internal/lab"
 	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/patience"
@@ -87,7 +84,7 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 	if o.Node != nil {
 		files, err = o.prepareNode(ctx, &m, job)
 	} else {
-		files, err = guestFiles(ctx, job)
+		files, err = startFiles(ctx, job, nil, stressor)
 	}
 	if err != nil {
 		return nil, err
@@ -153,33 +150,4 @@ func describe(ctx context.Context, o Options) (*record.VM, error) {
 		KernelName: o.KernelName, KernelSHA256: fmt.Sprintf("%x", sha256.Sum256(kernel)),
 		QEMU: version, Accelerator: string(o.Accelerator), Seed: o.Seed, Started: time.Now().UTC(),
 	}, nil
-}
-
-// guestFiles returns the initramfs: the init, the stressor next to it, and the
-// job.
-func guestFiles(ctx context.Context, job wire.Job) ([]file, error) {
-	if runtime.GOARCH != "amd64" {
-		return nil, fmt.Errorf("the vm lab boots x86-64 kernels with programs built for this machine, which is %s", runtime.GOARCH)
-	}
-	guest, err := lab.Guest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	stressor, err := lab.Stressor(ctx)
-	if err != nil {
-		return nil, err
-	}
-	data, err := json.Marshal(job)
-	if err != nil {
-		return nil, fmt.Errorf("write the machine's job: %w", err)
-	}
-	files := []file{{name: wire.JobFile[1:], mode: 0o644, data: data}}
-	for _, program := range []struct{ name, path string }{{"init", guest}, {"oomlab-stressor", stressor}} {
-		data, err := os.ReadFile(program.path)
-		if err != nil {
-			return nil, fmt.Errorf("read the guest's %s: %w", program.name, err)
-		}
-		files = append(files, file{name: program.name, mode: 0o755, data: data})
-	}
-	return files, nil
 }

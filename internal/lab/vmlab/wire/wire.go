@@ -59,16 +59,17 @@ type Job struct {
 	Program *Program `json:"program,omitempty"`
 	// Seed decides when the machine is disturbed; nil: never.
 	Seed *int `json:"seed,omitempty"`
+	// Modules are files of kernel modules in the initramfs that are loaded, in
+	// this order, before there is a disk.
+	Modules []string `json:"modules,omitempty"`
+	// Swap is how much swap the machine gets, in a file on its disk; 0: none.
+	Swap mem.Bytes `json:"swapBytes,omitempty"`
 }
 
 // Node is a machine whose disk has containerd and a kubelet.
 type Node struct {
-	// Modules are as those of a Program.
-	Modules []string `json:"modules,omitempty"`
 	// Image is what the archive calls the stressor's image.
 	Image string `json:"image"`
-	// Swap is as that of a Program.
-	Swap mem.Bytes `json:"swapBytes,omitempty"`
 	// Patience is how many times longer waits may take: see package patience.
 	Patience int `json:"patience,omitempty"`
 }
@@ -76,11 +77,6 @@ type Node struct {
 // Program is a program that needs a whole Linux system with docker, and the
 // second version of cgroups alone.
 type Program struct {
-	// Modules are files of kernel modules in the initramfs that are loaded, in
-	// this order, before there is a disk.
-	Modules []string `json:"modules,omitempty"`
-	// Swap is how much swap the machine gets, in a file on its disk; 0: none.
-	Swap mem.Bytes `json:"swapBytes,omitempty"`
 	// Argv, Dir and Env say what to start when docker answers. Dir and Results
 	// are made.
 	Argv []string `json:"argv"`
