@@ -236,13 +236,16 @@ func (r *Recorder) note(report *oomreport.Report, kill *oomreport.Kill) {
 		return
 	}
 	r.mu.Lock()
+	if n := len(r.kills); n > 0 {
+		reconcile.JoinGroup(r.kills[n-1], &k)
+	}
 	if slices.ContainsFunc(r.kills, func(before record.Kill) bool { return before.PID == pid && reconcile.SameDecision(before, k) }) {
 		r.threads[kill.PID] = pid // the same process once more, by another of its threads
 		r.mu.Unlock()
 		return
 	}
 	r.mu.Unlock()
-	k.Group = report.GroupKill != ""
+	k.Group = k.Report.GroupKill != ""
 	r.deliver(k)
 }
 

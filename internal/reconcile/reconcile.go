@@ -186,11 +186,27 @@ func number(kills []record.Kill) {
 	decision := 0
 	for i := range kills {
 		k := &kills[i]
+		if i > 0 {
+			JoinGroup(kills[i-1], k)
+		}
 		if i == 0 || !SameDecision(kills[i-1], *k) {
 			decision++
 		}
 		k.Order, k.Decision = i+1, decision
 		k.Group = k.Group || k.Report != nil && k.Report.GroupKill != ""
+	}
+}
+
+// JoinGroup gives a kill whose line came too late for the report of a group kill
+// that report, if the one before has it and the process was in that cgroup. The
+// kernel holds oom_lock until all of a group are killed (mm/oom_kill.c): no kill
+// of another decision comes in between, however long it takes.
+func JoinGroup(before record.Kill, k *record.Kill) {
+	if k.Report == nil || !k.Report.Bare() || before.Report == nil || before.Report.GroupKill == "" {
+		return
+	}
+	if Within(k.TaskCgroup, before.Report.GroupKill) {
+		k.Report, k.Group = before.Report, true
 	}
 }
 

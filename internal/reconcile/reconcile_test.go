@@ -275,6 +275,30 @@ func TestGroupKill(t *testing.T) {
 	}
 }
 
+// A kernel that is slow to kill a group is still at one decision, even where the
+// log's reader had given the report up.
+func TestGroupKillThatTakesLong(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cgroup string
+		same   bool
+	}{"in the group": {"/node/pods/a/one", true}, "elsewhere": {"/node/pods/a/two", false}} {
+		w := agreed()
+		w.Logged, w.Marks = nil, nil
+		l := line(time.Second, 10, "/node/pods/a/one")
+		l.Report.GroupKill = "/node/pods/a/one"
+		w.log(l)
+		back := boot.Add(6 * time.Second)
+		w.Logged[0].Uncharged = &back
+		w.Processes[11] = Process{Cgroup: tt.cgroup}
+		late := &oomreport.Kill{At: oomreport.Position{Uptime: 3 * time.Second}, PID: 11, Times: 1}
+		w.log(Line{Report: &oomreport.Report{Kills: []*oomreport.Kill{late}}, Kill: late})
+		r := Reconcile(w)
+		if len(r.Kills) != 2 || (r.Kills[1].Decision == 1) != tt.same || r.Kills[1].Group != tt.same || r.Kills[1].Needless == tt.same {
+			t.Errorf("%s: kills %+v", name, r.Kills)
+		}
+	}
+}
+
 // The kernel may kill one process of a group several times, by several of its
 // threads.
 func TestGroupKillByThreads(t *testing.T) {
