@@ -34,9 +34,11 @@ const (
 	memory     = 5 * mem.GiB // a control plane, a worker of at most 2 GiB, docker
 	processors = 2
 	swap       = 2 * mem.GiB // nodes have none of it unless a scenario says so
-	// slower is how many times longer a wait may take where every instruction is
-	// translated. Kubernetes takes some ten times longer.
-	slower = 15
+	// slowdown is how many seconds one of the guest takes where every instruction
+	// is translated, which takes Kubernetes some twenty times as long. What is
+	// left, slower, is how many times longer a wait may take.
+	slowdown = 4
+	slower   = 5
 	// diskSize bounds what the suite needs, and its artifacts. It is sparse.
 	diskSize = 512 * mem.MiB
 )
@@ -96,6 +98,12 @@ func (o options) run(ctx context.Context) (code int, err error) {
 		return 0, err
 	}
 	system.Accelerator = proof.Accelerator
+	if proof.Accelerator == vmlab.TCG {
+		if err := vmlab.InstallSlowClock(ctx, os.Stderr); err != nil {
+			return 0, err
+		}
+		system.Slowdown = slowdown
+	}
 	system.Program = o.program(recipe.Ref(), proof.Accelerator)
 	parent, err := cache.Dir("work")
 	if err != nil {

@@ -49,10 +49,15 @@ func (m machine) boot(ctx context.Context, files []file, observe func(wire.Messa
 	}
 	// A child's first extra file is its descriptor 3.
 	m.initramfs, m.console, m.messages = "/proc/self/fd/3", "/proc/self/fd/4", "/proc/self/fd/5"
+	clocks, err := slowClock(m.slowdown)
+	if err != nil {
+		return o, err
+	}
 	var stderr bytes.Buffer
 	running, end := context.WithCancel(ctx)
 	defer end()
 	cmd := proc.Command(running, Program, m.args()...)
+	cmd.Env = append(os.Environ(), clocks...)
 	cmd.ExtraFiles, cmd.Stderr = inMemory[:], &stderr
 	// It has nothing to clean up, and a guest may keep it from listening.
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL

@@ -56,7 +56,6 @@ func (o Options) prepareNode(ctx context.Context, m *machine, job wire.Job) ([]f
 		return nil, errors.New("a seed needs a machine without a disk, and so without a kubelet: leave one of them out")
 	}
 	m.memory, m.processors, m.disks = nodeMemory(job.Scenario), NodeProcessors, []disk{{file: o.Node.Disk}}
-	m.node = true
 	image, err := kubelet.PackStressor(ctx)
 	if err != nil {
 		return nil, err

@@ -37,7 +37,7 @@ func TestPrepareNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.memory != 1920*mem.MiB || m.processors != NodeProcessors || !m.node || !slices.Equal(m.disks, []disk{{file: "root"}}) {
+	if m.memory != 1920*mem.MiB || m.processors != NodeProcessors || !slices.Equal(m.disks, []disk{{file: "root"}}) {
 		t.Errorf("%+v", m)
 	}
 	var names []string

@@ -25,6 +25,9 @@ type System struct {
 	Swap        mem.Bytes // in a file on the first disk; 0: none
 	Processors  int
 	Accelerator Accelerator
+	// Slowdown is how many seconds of this machine one second of the guest takes;
+	// 0 is 1. See InstallSlowClock.
+	Slowdown int
 	// Limit bounds it all.
 	Limit time.Duration
 	// Log is the file that takes the kernel's log, as that of Options.
@@ -43,7 +46,8 @@ func (s System) Run(ctx context.Context) (code int, err error) {
 	}
 	m := machine{
 		kernel: s.Kernel, memory: s.Memory, accelerator: s.Accelerator, processors: s.Processors, log: s.Log,
-		disks: []disk{{file: s.Root}, {file: s.Input}, {file: s.Output, written: true}},
+		slowdown: s.Slowdown,
+		disks:    []disk{{file: s.Root}, {file: s.Input}, {file: s.Output, written: true}},
 	}
 	out, err := m.play(ctx, files, s.Limit, func(m wire.Message) { s.Say(m.Line) })
 	if err != nil {

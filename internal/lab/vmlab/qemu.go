@@ -30,7 +30,7 @@ type machine struct {
 	accelerator       Accelerator
 	seed              *int // deterministic, where it is set
 	processors        int  // 0 is 1
-	node              bool // it has a kubelet
+	slowdown          int  // how many seconds one of the guest takes; 0 is 1
 	disks             []disk
 	log               string // the file that is to have the kernel's log; "": none
 }
@@ -71,13 +71,10 @@ func (m machine) args() []string {
 	switch {
 	case m.accelerator == KVM:
 		args = append(args, "-accel", "kvm", "-cpu", "host")
-	case m.node:
+	case len(m.disks) > 0:
 		// It has instructions for what Kubernetes encrypts, and no page tables of
 		// five levels, which cost time.
 		args = append(args, "-accel", "tcg,thread=multi", "-cpu", "Westmere")
-	case len(m.disks) > 0:
-		// Kubernetes encrypts all that it says: max has instructions for that.
-		args = append(args, "-accel", "tcg,thread=multi", "-cpu", "max")
 	case m.seed == nil:
 		// qemu64 touches pages faster than max: fewer features to emulate.
 		args = append(args, "-accel", "tcg", "-cpu", "qemu64")
@@ -111,11 +108,13 @@ func (m machine) cmdline() []string {
 		// nothing is gained from moving it.
 		"nokaslr",
 	}
-	if m.node {
+	if len(m.disks) > 0 {
 		// Nobody has anything to hide there, and each system call would else
 		// throw away what has been translated of addresses. To start a container
-		// is above all to wait for the end of others' RCU read sections.
-		words = append(words, "mitigations=off", "rcupdate.rcu_expedited=1")
+		// is above all to wait for the end of others' RCU read sections. And QEMU
+		// keeps what it has translated by virtual address: a program that is
+		// somewhere else each time is translated each time.
+		words = append(words, "mitigations=off", "rcupdate.rcu_expedited=1", "norandmaps")
 	}
 	if m.seed != nil {
 		// QEMU sizes its TLB by the host's clock, and as long as a page is in
