@@ -121,11 +121,19 @@ func (o options) run(ctx context.Context) (code int, err error) {
 	if err := makeOutput(system.Output); err != nil {
 		return 0, err
 	}
-	began := time.Now()
+	vm, err := system.Describe(ctx, image.Package)
+	if err != nil {
+		return 0, err
+	}
 	fmt.Fprintf(os.Stderr, "booting %s with docker (%s)\n", image.Package, proof.Text)
+	if system.Slowdown > 1 {
+		fmt.Fprintf(os.Stderr, "its clock is slower than this machine's: %d s of this one are 1 s there\n", system.Slowdown)
+	}
 	code, err = system.Run(ctx)
-	fmt.Fprintf(os.Stderr, "the machine ended after %s\n", time.Since(began).Round(time.Second))
-	return code, errors.Join(err, unpack(system.Output, o.artifacts))
+	took := time.Since(vm.Started)
+	fmt.Fprintf(os.Stderr, "the machine ended after %s\n", took.Round(time.Second))
+	vm.ElapsedSeconds = took.Seconds()
+	return code, errors.Join(err, unpack(system.Output, o.artifacts), noteMachine(filepath.Join(o.artifacts, "records"), vm))
 }
 
 // workDir is where the suite finds in the guest what it finds in the repository.

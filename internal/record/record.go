@@ -96,8 +96,8 @@ type Host struct {
 	LowestAdjProof string `json:"lowestOOMScoreAdjProof"`
 }
 
-// VM is the virtual machine that a run had for itself. Host then describes the
-// guest, and every other time of the record is by the guest's clock.
+// VM is the virtual machine of a run. Host then describes the guest, and every
+// other time of the record is by the guest's clock.
 type VM struct {
 	// KernelName is the package that the kernel came from, or its file.
 	KernelName   string    `json:"kernelName"`
@@ -105,6 +105,8 @@ type VM struct {
 	QEMU         string    `json:"qemu"`        // its version
 	Accelerator  string    `json:"accelerator"` // kvm, tcg
 	Memory       mem.Bytes `json:"memoryBytes"`
+	// Slowdown is how many seconds one of the guest's clock took; 0 is 1.
+	Slowdown int `json:"slowdown,omitempty"`
 	// Seed is set where the run was deterministic: then all of the record but
 	// Started and ElapsedSeconds is the same whenever it is run, by the same
 	// oomlab with the same kernel and QEMU.

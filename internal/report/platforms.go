@@ -23,7 +23,9 @@ func platformOf(r *record.Record) platform {
 		lab: r.Lab, engine: cmp.Or(r.Node.Versions["engine"], "none"), cgroup: fmt.Sprintf("v%d", r.Host.CgroupVersion),
 		kernel: r.Host.Kernel, kubelet: cmp.Or(r.Node.Versions["kubelet"], "none"), lowestAdj: fmt.Sprint(r.Host.LowestAdj),
 	}
-	if r.VM != nil {
+	if r.VM != nil && r.Node.Versions["engine"] != "" {
+		p.engine += " in QEMU " + r.VM.Accelerator
+	} else if r.VM != nil {
 		p.engine = "QEMU " + r.VM.Accelerator
 	}
 	return p

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
 	"github.com/oomlab/oomlab/internal/mem"
+	"github.com/oomlab/oomlab/internal/record"
 )
 
 // System describes a machine with disks, and the program that it is for.
@@ -57,6 +58,16 @@ func (s System) Run(ctx context.Context) (code int, err error) {
 		return out.last.ExitCode, errors.New("in the guest: " + out.last.Error)
 	}
 	return out.last.ExitCode, nil
+}
+
+// Describe says what the machine is made from, for the records of what ran in
+// it. kernelName is the package of the kernel, or its file.
+func (s System) Describe(ctx context.Context, kernelName string) (*record.VM, error) {
+	vm, err := describe(ctx, Options{Kernel: s.Kernel, KernelName: kernelName, Accelerator: s.Accelerator})
+	if err == nil {
+		vm.Memory, vm.Slowdown = s.Memory, s.Slowdown
+	}
+	return vm, err
 }
 
 func (s System) files(ctx context.Context) ([]file, error) {
