@@ -42,12 +42,8 @@ const (
 	rootFile = "root.ext4"
 )
 
-var (
-	//go:embed load.sh
-	loadScript string
-	//go:embed docker.sh
-	dockerScript string
-)
+//go:embed load.sh
+var loadScript string
 
 // Root returns the file of a disk with the root file system: Debian with
 // docker, in whose storage is the node image of r. It is made once for what it
@@ -57,7 +53,7 @@ func Root(ctx context.Context, out io.Writer, r nodeimage.Recipe) (string, error
 		return "", errors.New("a guest's disk can only be made by root: run with sudo")
 	}
 	r = r.WithDefaults()
-	identity := sha256.Sum256([]byte(strings.Join(append(mmdebstrapArgs("tree"), loadScript, dockerScript, r.Ref()), "\n")))
+	identity := sha256.Sum256([]byte(strings.Join(append(mmdebstrapArgs("tree"), loadScript, r.Ref()), "\n")))
 	dir, err := cache.Once(ctx, out, func(dir string) error { return fillRoot(ctx, out, dir, r) },
 		"guest", fmt.Sprintf("%s-%x", debianSuite, identity[:6]))
 	return filepath.Join(dir, rootFile), err
@@ -74,9 +70,6 @@ func fillRoot(ctx context.Context, out io.Writer, dir string, r nodeimage.Recipe
 	bootstrap.Env = append(os.Environ(), "TMPDIR="+dir, "LC_ALL=C")
 	if err := proc.Run(bootstrap); err != nil {
 		return fmt.Errorf("install Debian packages (check that %s is reachable; apt's proxy settings are used): %w", debianMirror, err)
-	}
-	if err := os.WriteFile(filepath.Join(tree, "usr/local/bin/docker"), []byte(dockerScript), 0o755); err != nil {
-		return err
 	}
 	if err := nodeimage.Archive(ctx, r, out, func(archive string) error { return load(ctx, tree, archive) }); err != nil {
 		return err

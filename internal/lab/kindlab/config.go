@@ -54,7 +54,7 @@ func clusterConfig(o Options, dir string, host hostNeeds) (*v1alpha4.Cluster, er
 		config.KubeadmConfigPatches = append(config.KubeadmConfigPatches, "kind: KubeletConfiguration\nfailCgroupV1: false\n")
 	}
 	if patience.Needed() {
-		config.KubeadmConfigPatches = append(config.KubeadmConfigPatches, slowControlPlane()...)
+		config.KubeadmConfigPatches = append(config.KubeadmConfigPatches, patientKubeadm()...)
 	}
 	if host.restrictAdj {
 		// For the configuration of containerd 2 (version 3) and of 1.7 (version 2).
@@ -65,13 +65,10 @@ func clusterConfig(o Options, dir string, host hostNeeds) (*v1alpha4.Cluster, er
 	return &config, nil
 }
 
-// slowControlPlane lets a control plane come up where every instruction is
-// translated. What kubeadm waits for is stretched, from its defaults
-// (cmd/kubeadm/app/constants). And what a connection costs is cut, since clients
-// give up after 10 s and begin again: keys of elliptic curves in place of RSA,
-// key exchange without ML-KEM, no election for what there is only one of.
-func slowControlPlane() []string {
-	patches := []string{slowComponents}
+// patientKubeadm stretches what kubeadm waits for, from its defaults
+// (cmd/kubeadm/app/constants).
+func patientKubeadm() []string {
+	var patches []string
 	for _, kind := range []string{"InitConfiguration", "JoinConfiguration"} {
 		patches = append(patches, fmt.Sprintf("kind: %s\ntimeouts:\n  controlPlaneComponentHealthCheck: %s\n  kubeletHealthCheck: %s\n  kubernetesAPICall: %s\n  etcdAPICall: %s\n  tlsBootstrap: %s\n  discovery: %s\n",
 			kind, patience.With(4*time.Minute), patience.With(4*time.Minute), patience.With(time.Minute),
@@ -79,25 +76,6 @@ func slowControlPlane() []string {
 	}
 	return patches
 }
-
-const slowComponents = `kind: ClusterConfiguration
-encryptionAlgorithm: ECDSA-P256
-apiServer:
-  extraEnvs:
-  - {name: GODEBUG, value: tlsmlkem=0}
-controllerManager:
-  extraArgs:
-  - {name: leader-elect, value: "false"}
-scheduler:
-  extraArgs:
-  - {name: leader-elect, value: "false"}
-etcd:
-  local:
-    extraArgs:
-    - {name: heartbeat-interval, value: "1000"}
-    - {name: election-timeout, value: "10000"}
-    - {name: unsafe-no-fsync, value: "true"}
-`
 
 // withWorkers returns the nodes with n workers, each as the first one is.
 func withWorkers(nodes []v1alpha4.Node, n int) []v1alpha4.Node {

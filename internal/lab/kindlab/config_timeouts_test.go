@@ -9,15 +9,7 @@ import (
 
 // Without patience kubeadm's own limits hold; with it, each is longer.
 func TestKubeadmTimeoutsAreItsOwnTimesPatience(t *testing.T) {
-	patches := slowControlPlane()
-	var components struct {
-		Kind                string
-		EncryptionAlgorithm string
-	}
-	if err := yaml.Unmarshal([]byte(patches[0]), &components); err != nil || components.Kind != "ClusterConfiguration" || components.EncryptionAlgorithm == "" {
-		t.Errorf("%+v, %v of\n%s", components, err, patches[0])
-	}
-	patches = patches[1:]
+	patches := patientKubeadm()
 	for i, kind := range []string{"InitConfiguration", "JoinConfiguration"} {
 		var patch struct {
 			Kind     string
