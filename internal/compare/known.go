@@ -168,6 +168,12 @@ var Known = []Change{
 		explains:  []Aspect{Limit, Decision}, fits: unifiedOnly,
 	},
 	{
+		ID: "cgroup-v1-allowed", Fact: factCgroup,
+		What:      "on cgroup v1 oomlab sets failCgroupV1 to false, without which kubelets from 1.35 on do not start there",
+		Reference: "kubernetes/kubernetes#134298, KEP-5573",
+		explains:  []Aspect{Setting}, fits: subject("failCgroupV1"),
+	},
+	{
 		ID: "size-of-machine", Fact: factMemory,
 		What:      "/proc/PID/oom_score relates a process to the memory of the whole machine",
 		Reference: "fs/proc/base.c, proc_oom_score",

@@ -129,6 +129,7 @@ var knownCases = []struct {
 		r.Scenario.Node.Kubelet.FeatureGates = map[string]bool{"MemoryQoS": true}
 	}), "limit of b memory.high", func(r *record.Record) { r.Scenario.Node.Kubelet.FeatureGates = nil }},
 	{"lowest-score", nil, do(lowest(0), func(r *record.Record) { r.Scores[2].Observed = 0 }), "oom_score_adj of c", lowest(0)},
+	{"cgroup-v1-allowed", do(onV1, setting("failCgroupV1", "false")), setting("failCgroupV1", "true"), "kubelet setting of failCgroupV1", onV1},
 	{"cgroup-version", nil, do(onV1, limit(func(l *qos.Limits) { l.OOMGroup = false })), "limit of b memory.oom.group", onV1},
 	{"size-of-machine", nil, func(r *record.Record) { r.Host.MemTotal /= 2; r.Scores[0].OOMScore *= 2 }, "oom_score of a", func(r *record.Record) { r.Host.MemTotal = 1 }},
 	{"size-of-node", whole, do(whole, func(r *record.Record) {
