@@ -3,6 +3,7 @@ package kernelimage
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -26,10 +27,10 @@ type Modules struct {
 }
 
 // modulesDropped are drivers of hardware that no virtual machine here has. What
-// modulesKept names stays.
+// modulesKept names, files and directories, stays.
 var (
 	modulesDropped = []string{"kernel/drivers", "kernel/sound"}
-	modulesKept    = []string{"kernel/drivers/block/virtio_blk.ko", "kernel/drivers/net/veth.ko"}
+	modulesKept    = []string{"kernel/drivers/block/virtio_blk.ko", "kernel/drivers/net/veth.ko", "kernel/drivers/virtio/"}
 )
 
 // FetchModules returns the modules of a kernel that came from Debian, without
@@ -43,7 +44,9 @@ func FetchModules(ctx context.Context, out io.Writer, image Image) (Modules, err
 	if err := apt.Ensure(ctx, out, "kmod", "xz-utils"); err != nil {
 		return Modules{}, fmt.Errorf("unpack the modules of kernel %s: %w", image.Version, err)
 	}
-	dir, err := cache.Once(ctx, out, func(dir string) error { return f.fillModules(ctx, dir, image) }, "modules", image.Version)
+	selection := sha256.Sum256(fmt.Append(nil, modulesDropped, modulesKept))
+	dir, err := cache.Once(ctx, out, func(dir string) error { return f.fillModules(ctx, dir, image) },
+		"modules", fmt.Sprintf("%s-%x", image.Version, selection[:4]))
 	if err != nil {
 		return Modules{}, fmt.Errorf("fetch the modules of kernel %s: %w", image.Version, hint(err))
 	}
@@ -132,7 +135,7 @@ func prepareModules(ctx context.Context, dir string) error {
 // release's directory.
 func dropped(name string) bool {
 	for _, kept := range modulesKept {
-		if name == kept {
+		if name == kept || strings.HasSuffix(kept, "/") && strings.HasPrefix(name, kept) {
 			return false
 		}
 	}
@@ -145,13 +148,23 @@ func dropped(name string) bool {
 }
 
 // Load returns the files of the named modules and of what they depend on, in
-// the order in which they have to be loaded. What is built into the kernel has
-// no file and is left out.
+// the order in which they have to be loaded. What is built into the kernel is
+// left out.
 func (m Modules) Load(names ...string) ([]string, error) {
-	files := map[string]string{}
+	files, builtIn := map[string]string{}, map[string]bool{}
 	err := filepath.WalkDir(m.Dir, func(path string, _ fs.DirEntry, err error) error {
-		if name, ok := strings.CutSuffix(filepath.Base(path), ".ko"); ok && err == nil {
+		if err != nil {
+			return err
+		}
+		if name, ok := strings.CutSuffix(filepath.Base(path), ".ko"); ok {
 			files[moduleName(name)] = path
+		}
+		if filepath.Base(path) != "modules.builtin" {
+			return nil
+		}
+		list, err := os.ReadFile(path)
+		for line := range strings.Lines(string(list)) {
+			builtIn[moduleName(strings.TrimSuffix(filepath.Base(strings.TrimSpace(line)), ".ko"))] = true
 		}
 		return err
 	})
@@ -163,9 +176,12 @@ func (m Modules) Load(names ...string) ([]string, error) {
 	var add func(name string) error
 	add = func(name string) error {
 		name = moduleName(name)
-		path, ok := files[name]
-		if seen[name] || !ok {
+		if seen[name] || builtIn[name] {
 			return nil
+		}
+		path, ok := files[name]
+		if !ok {
+			return fmt.Errorf("find modules: %s is neither in the kernel nor below %s", name, m.Dir)
 		}
 		seen[name] = true
 		needs, err := moduleDepends(path)
