@@ -343,3 +343,19 @@ func TestWhatCannotBeCompared(t *testing.T) {
 		t.Errorf("an old record without limits: %+v, %v", report, err)
 	}
 }
+
+// How often a container was restarted is known when its last end was answered,
+// and a run may be over before that.
+func TestARunThatEndsBeforeARestartSaysNothingOfIt(t *testing.T) {
+	waiting := func(r *record.Record) {
+		c := &r.After[1].Containers[0]
+		c.Running, c.RestartCount = false, 0
+	}
+	if got := lines(t, runs(made()), runs(made(waiting))); len(got) != 0 {
+		t.Errorf("it was over before the restart: %q", got)
+	}
+	never := func(r *record.Record) { waiting(r); r.After[1].Phase = "Failed" }
+	if got := lines(t, runs(made()), runs(made(never))); !slices.ContainsFunc(got, func(l string) bool { return strings.Contains(l, "restarts of b") }) {
+		t.Errorf("a container that is left is none of the differences: %q", got)
+	}
+}

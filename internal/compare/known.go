@@ -168,6 +168,12 @@ var Known = []Change{
 		explains:  []Aspect{Limit, Decision}, fits: unifiedOnly,
 	},
 	{
+		ID: "lost-line-of-group", Fact: factCgroup,
+		What:      "of a container that dies as a whole the kernel logs the first process twice, so that a lost line leaves the other one",
+		Reference: "mm/oom_kill.c, oom_kill_process, oom_kill_memcg_member",
+		explains:  []Aspect{Victims}, fits: losesLog,
+	},
+	{
 		ID: "cgroup-v1-allowed", Fact: factCgroup,
 		What:      "on cgroup v1 oomlab sets failCgroupV1 to false, without which kubelets from 1.35 on do not start there",
 		Reference: "kubernetes/kubernetes#134298, KEP-5573",
@@ -210,10 +216,35 @@ var Known = []Change{
 		explains:  []Aspect{Reported, Found}, fits: killedAnyway,
 	},
 	{
+		ID: "status-race", What: "a container of an evicted pod may be gone from the runtime before the kubelet has read how it ended: then its reason is ContainerStatusUnknown, with one restart more",
+		Reference: "pkg/kubelet/kubelet_pods.go, convertToAPIContainerStatuses",
+		explains:  []Aspect{Reported}, fits: evictedAnyway,
+	},
+	{
 		ID: "report-limit", What: "the kernel prints ten OOM reports in five seconds, those of other processes of the machine included",
 		Reference: "mm/oom_kill.c, oom_kill_process",
 		explains:  []Aspect{Found}, fits: subject("reports-suppressed"),
 	},
+}
+
+// losesLog: the scenario is the control in which the log loses a line.
+func losesLog(p *pair, _ *Difference) bool {
+	return !slices.ContainsFunc(slices.Concat(p.old, p.new), func(r Run) bool {
+		control := r.Record.Scenario.Control
+		return control == nil || !control.LoseKernelLog
+	})
+}
+
+// evictedAnyway: every run evicted the pod, and one side does not know how its
+// container ended.
+func evictedAnyway(p *pair, d *Difference) bool {
+	const unknown = "ContainerStatusUnknown, exit code 137"
+	if !hasValue(d.Old, unknown) && !hasValue(d.New, unknown) {
+		return false
+	}
+	return !slices.ContainsFunc(slices.Concat(p.old, p.new), func(r Run) bool {
+		return !slices.Contains(evictions(r.Record.After), p.workload(d.Subject))
+	})
 }
 
 // Lookup returns the known change of that ID, or one without an ID.

@@ -59,6 +59,8 @@ func evicted(r *record.Record) {
 	r.Conditions = []string{"MemoryPressure"}
 }
 
+func losesLine(r *record.Record) { r.Scenario.Control = &scenarios.Control{LoseKernelLog: true} }
+
 func errorReason(r *record.Record) { r.After[0].Containers[0].Ended.Reason = "Error" }
 
 func asks(threshold string) edit {
@@ -129,6 +131,10 @@ var knownCases = []struct {
 		r.Scenario.Node.Kubelet.FeatureGates = map[string]bool{"MemoryQoS": true}
 	}), "limit of b memory.high", func(r *record.Record) { r.Scenario.Node.Kubelet.FeatureGates = nil }},
 	{"lowest-score", nil, do(lowest(0), func(r *record.Record) { r.Scores[2].Observed = 0 }), "oom_score_adj of c", lowest(0)},
+	{"lost-line-of-group", do(onV1, losesLine, swapVictims), losesLine, "victims", func(r *record.Record) { r.Scenario.Control.LoseKernelLog = false }},
+	{"status-race", evicted, do(evicted, func(r *record.Record) {
+		r.After[2].Containers[0].Ended.Reason = "ContainerStatusUnknown"
+	}), "reported end of c", func(r *record.Record) { r.After[2].Reason = "" }},
 	{"cgroup-v1-allowed", do(onV1, setting("failCgroupV1", "false")), setting("failCgroupV1", "true"), "kubelet setting of failCgroupV1", onV1},
 	{"cgroup-version", nil, do(onV1, limit(func(l *qos.Limits) { l.OOMGroup = false })), "limit of b memory.oom.group", onV1},
 	{"size-of-machine", nil, func(r *record.Record) { r.Host.MemTotal /= 2; r.Scores[0].OOMScore *= 2 }, "oom_score of a", func(r *record.Record) { r.Host.MemTotal = 1 }},

@@ -230,6 +230,12 @@ func killedAgain(r *record.Record, pod, container string) bool {
 	return false
 }
 
+// unanswered reports that the run was over before the kubelet had restarted the
+// container, or left it: nobody waited for that.
+func unanswered(p record.Pod, c record.Container) bool {
+	return p.Phase == "Running" && !c.Running && c.Ended != nil
+}
+
 func observePods(r *record.Record, o observed) {
 	for _, p := range r.After {
 		if slices.ContainsFunc(r.Kills, func(k record.Kill) bool { return k.Owner.Pod == p.Name && stray(r, k) }) {
@@ -247,7 +253,7 @@ func observePods(r *record.Record, o observed) {
 				end = fmt.Sprintf("%s, exit code %d", c.Ended.Reason, c.Ended.ExitCode)
 			}
 			o.word(Reported, subject, end)
-			if r.Node.NoKubelet == "" && !killedAgain(r, p.Name, c.Name) {
+			if r.Node.NoKubelet == "" && !killedAgain(r, p.Name, c.Name) && !unanswered(p, c) {
 				o.word(Restarts, subject, fmt.Sprint(c.RestartCount))
 			}
 		}
