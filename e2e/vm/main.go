@@ -71,40 +71,10 @@ func (o options) run(ctx context.Context) (code int, err error) {
 	if err := os.RemoveAll(o.artifacts); err != nil { // those of an earlier run
 		return 0, err
 	}
-	image, err := kernelimage.Find(ctx, os.Stderr, o.kernel)
+	system, kernel, modules, err := o.machine(ctx)
 	if err != nil {
 		return 0, err
 	}
-	modules, err := kernelimage.FetchModules(ctx, os.Stderr, image)
-	if err != nil {
-		return 0, err
-	}
-	recipe := nodeimage.Recipe{Kubernetes: o.kubernetes}.WithDefaults()
-	system := vmlab.System{
-		Kernel: image.File, Memory: memory, Swap: swap, Processors: processors, Limit: o.limit,
-		Log: filepath.Join(o.artifacts, "kernel.log"), Say: func(line string) { fmt.Println(line) },
-	}
-	if system.Modules, err = modules.Load("virtio_pci", "virtio_blk", "ext4"); err != nil {
-		return 0, err
-	}
-	if system.Root, err = guestimage.Root(ctx, os.Stderr, recipe); err != nil {
-		return 0, err
-	}
-	if err := vmlab.Install(ctx, os.Stderr); err != nil {
-		return 0, err
-	}
-	proof, err := vmlab.Prove(ctx, image.File)
-	if err != nil {
-		return 0, err
-	}
-	system.Accelerator = proof.Accelerator
-	if proof.Accelerator == vmlab.TCG {
-		if err := vmlab.InstallSlowClock(ctx, os.Stderr); err != nil {
-			return 0, err
-		}
-		system.Slowdown = slowdown
-	}
-	system.Program = o.program(recipe.Ref(), proof.Accelerator)
 	parent, err := cache.Dir("work")
 	if err != nil {
 		return 0, err
@@ -121,19 +91,53 @@ func (o options) run(ctx context.Context) (code int, err error) {
 	if err := makeOutput(system.Output); err != nil {
 		return 0, err
 	}
-	vm, err := system.Describe(ctx, image.Package)
+	vm, err := system.Describe(ctx, kernel.Package)
 	if err != nil {
 		return 0, err
-	}
-	fmt.Fprintf(os.Stderr, "booting %s with docker (%s)\n", image.Package, proof.Text)
-	if system.Slowdown > 1 {
-		fmt.Fprintf(os.Stderr, "its clock is slower than this machine's: %d s of this one are 1 s there\n", system.Slowdown)
 	}
 	code, err = system.Run(ctx)
 	took := time.Since(vm.Started)
 	fmt.Fprintf(os.Stderr, "the machine ended after %s\n", took.Round(time.Second))
 	vm.ElapsedSeconds = took.Seconds()
 	return code, errors.Join(err, unpack(system.Output, o.artifacts), noteMachine(filepath.Join(o.artifacts, "records"), vm))
+}
+
+// machine gathers what the machine is made from, but for the disks of this run,
+// and says how it will be run.
+func (o options) machine(ctx context.Context) (s vmlab.System, kernel kernelimage.Image, modules kernelimage.Modules, err error) {
+	s = vmlab.System{
+		Memory: memory, Swap: swap, Processors: processors, Limit: o.limit,
+		Log: filepath.Join(o.artifacts, "kernel.log"), Say: func(line string) { fmt.Println(line) },
+	}
+	if kernel, err = kernelimage.Find(ctx, os.Stderr, o.kernel); err != nil {
+		return s, kernel, modules, err
+	}
+	s.Kernel = kernel.File
+	if modules, err = kernelimage.FetchModules(ctx, os.Stderr, kernel); err != nil {
+		return s, kernel, modules, err
+	}
+	if s.Modules, err = modules.Load("virtio_pci", "virtio_blk", "ext4"); err != nil {
+		return s, kernel, modules, err
+	}
+	recipe := nodeimage.Recipe{Kubernetes: o.kubernetes}.WithDefaults()
+	if s.Root, err = guestimage.Root(ctx, os.Stderr, recipe); err != nil {
+		return s, kernel, modules, err
+	}
+	if err := vmlab.Install(ctx, os.Stderr); err != nil {
+		return s, kernel, modules, err
+	}
+	proof, err := vmlab.Prove(ctx, kernel.File)
+	if err != nil {
+		return s, kernel, modules, err
+	}
+	s.Accelerator, s.Program = proof.Accelerator, o.program(recipe.Ref(), proof.Accelerator)
+	fmt.Fprintf(os.Stderr, "booting %s with docker (%s)\n", kernel.Package, proof.Text)
+	if proof.Accelerator == vmlab.TCG {
+		s.Slowdown = slowdown
+		fmt.Fprintf(os.Stderr, "its clock is slower than this machine's: %d s of this one are 1 s there\n", slowdown)
+		err = vmlab.InstallSlowClock(ctx, os.Stderr)
+	}
+	return s, kernel, modules, err
 }
 
 // workDir is where the suite finds in the guest what it finds in the repository.

@@ -2,19 +2,18 @@ package vmlab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
+	"os"
 
 	"github.com/oomlab/oomlab/internal/apt"
 )
 
-// slowClockPackage is where Debian has the library that slows QEMU's clocks down.
+// slowClockPackage is where Debian has slowClockLibrary, which slows QEMU's
+// clocks down.
 const slowClockPackage = "libfaketime"
 
-// slowClockLibrary is that library's file, whatever the architecture.
-var slowClockLibrary = "/usr/lib/*/faketime/libfaketimeMT.so.1" // tests have another
+var slowClockLibrary = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1" // tests have another
 
 // InstallSlowClock makes sure that a machine's clocks can be slowed down, as
 // Install does for QEMU.
@@ -33,12 +32,8 @@ func slowClock(slowdown int) ([]string, error) {
 	if slowdown <= 1 {
 		return nil, nil
 	}
-	found, err := filepath.Glob(slowClockLibrary)
-	if err != nil {
-		return nil, err
+	if _, err := os.Stat(slowClockLibrary); err != nil {
+		return nil, fmt.Errorf("slow QEMU's clocks down (Debian's package is %s): %w", slowClockPackage, err)
 	}
-	if len(found) == 0 {
-		return nil, errors.New("slow QEMU's clocks down: there is no " + slowClockLibrary + ": Debian's package is " + slowClockPackage)
-	}
-	return []string{"LD_PRELOAD=" + found[0], fmt.Sprintf("FAKETIME=+0 x%g", 1/float64(slowdown))}, nil
+	return []string{"LD_PRELOAD=" + slowClockLibrary, fmt.Sprintf("FAKETIME=+0 x%g", 1/float64(slowdown))}, nil
 }
