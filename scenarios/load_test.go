@@ -47,9 +47,6 @@ func TestCatalog(t *testing.T) {
 
 // make e2e plays the quick scenarios on two workers and has four minutes for
 // it, of which the cluster takes half a one.
-// notRunYet are scenarios for which no machine had everything.
-var notRunYet = []string{"limited-swap", "memory-qos"}
-
 func TestQuickScenariosAreQuick(t *testing.T) {
 	var quick, longest time.Duration
 	for _, name := range Names() {
@@ -60,7 +57,6 @@ func TestQuickScenariosAreQuick(t *testing.T) {
 		takes := s.Metadata.Takes.Duration
 		isQuick, isLong := slices.Contains(s.Metadata.Labels, "quick"), slices.Contains(s.Metadata.Labels, "long")
 		switch {
-		case takes == 0 && slices.Contains(notRunYet, name):
 		case takes == 0:
 			t.Errorf("%s does not say how long it takes", name)
 		case isLong == (takes <= 2*time.Minute):

@@ -54,7 +54,8 @@ type Metadata struct {
 	Labels []string `json:"labels,omitempty"`
 	// Takes is the time that a run takes, on two idle cores and on a kind cluster
 	// that is there already, or in the vm lab without KVM where it holds there
-	// alone. 0: nobody has run it yet.
+	// alone; by the guest's slow clock where only the machine of make e2e-v2 had
+	// all that it needs. 0: nobody has run it yet.
 	Takes Duration `json:"takes,omitzero"`
 }
 
