@@ -138,6 +138,24 @@ func TestRestartsCountsFromBefore(t *testing.T) {
 	}
 }
 
+// A slow machine gets more time for kills, and no longer stories.
+func TestPressureIsStretchedWhereItIsAwaited(t *testing.T) {
+	slow := func(d time.Duration) time.Duration { return 5 * d }
+	within := scenarios.Duration{Duration: 15 * time.Second}
+	for name, tt := range map[string]struct {
+		until scenarios.Until
+		want  time.Duration
+	}{
+		"kills":     {scenarios.Until{Kills: 2, Within: within}, 75 * time.Second},
+		"evictions": {scenarios.Until{Evictions: 1, Within: within}, 75 * time.Second},
+		"time":      {scenarios.Until{Within: within}, 15 * time.Second},
+	} {
+		if got := pressure(tt.until, slow); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
 func TestUntilText(t *testing.T) {
 	for _, tc := range []struct {
 		until scenarios.Until
