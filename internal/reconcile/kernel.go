@@ -103,12 +103,16 @@ func (w Witnesses) addCounts(r *Result) map[record.Owner]int {
 }
 
 // needless marks the kills that came before the victim before them had given
-// its memory back. The processes of one decision die together.
+// its memory back. The processes of one decision die together, needlessly or not.
 func needless(kills []record.Kill) []record.Finding {
 	var findings []record.Finding
 	for i := 1; i < len(kills); i++ {
 		before, k := kills[i-1], &kills[i]
-		if k.Decision == before.Decision || before.Uncharged == nil || !k.Time.Before(*before.Uncharged) {
+		if k.Decision == before.Decision {
+			k.Needless = before.Needless
+			continue
+		}
+		if before.Uncharged == nil || !k.Time.Before(*before.Uncharged) {
 			continue
 		}
 		k.Needless = true

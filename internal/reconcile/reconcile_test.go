@@ -332,6 +332,23 @@ func TestNeedlessLater(t *testing.T) {
 	}
 }
 
+// A group that is killed needlessly is, to its last process.
+func TestNeedlessGroup(t *testing.T) {
+	at := func(ms int) *time.Time { t := boot.Add(time.Duration(ms) * time.Millisecond); return &t }
+	group := &oomreport.Report{GroupKill: "/node/pods/a/two"}
+	r := Reconcile(Witnesses{Node: node, Logged: []record.Kill{
+		{Time: *at(0), Uncharged: at(50)}, {Time: *at(10), Uncharged: at(60), Report: group}, {Time: *at(20), Uncharged: at(60), Report: group},
+		{Time: *at(70)},
+	}})
+	var got []bool
+	for _, k := range r.Kills {
+		got = append(got, k.Needless)
+	}
+	if want := []bool{false, true, true, false}; !slices.Equal(got, want) || len(r.Findings) != 1 {
+		t.Errorf("needless %v, want %v; findings %v", got, want, r.Findings)
+	}
+}
+
 func TestNeedless(t *testing.T) {
 	at := func(ms int) time.Time { return boot.Add(time.Duration(ms) * time.Millisecond) }
 	back := at(50)
