@@ -59,7 +59,7 @@ func hostSecond(job wire.Job) error {
 	if err != nil {
 		return err
 	}
-	second := exec.Command(argv[0], argv[1:]...)
+	second := exec.Command(argv[0], argv[1:]...) //nolint:noctx // the machine ends with it
 	second.ExtraFiles = []*os.File{self}
 	second.Stdin, second.Stdout, second.Stderr = bytes.NewReader(data), os.Stdout, os.Stderr
 	if job.Node != nil && job.Node.Patience > 0 {

@@ -24,8 +24,8 @@ func TestCurve(t *testing.T) {
 			AtSeconds: float64(i), Usage: held, Stalled: &record.Stall{SomeSeconds: 7 + float64(max(0, i-30))/2, FullSeconds: 1},
 		})
 	}
-	kill := func(order int, second time.Duration) record.Kill {
-		return record.Kill{Order: order, Time: started.Add(second * time.Second)}
+	kill := func(order, second int) record.Kill {
+		return record.Kill{Order: order, Time: started.Add(time.Duration(second) * time.Second)}
 	}
 	var out bytes.Buffer
 	NewStory(&out).curve(&record.Record{Started: started, Curve: &curve, Kills: []record.Kill{kill(1, 30), kill(2, 45), kill(3, 45)}})

@@ -36,7 +36,7 @@ var linux618 = oom.Version{Major: 6, Minor: 18}
 
 func names(victims []Victim) (out []string) {
 	for _, v := range victims {
-		name := v.Process.String()
+		name := v.String()
 		if v.Restarted {
 			name += " again"
 		}
