@@ -185,7 +185,7 @@ func (m Modules) Load(names ...string) ([]string, error) {
 			return nil
 		}
 		if !ok {
-			return fmt.Errorf("find modules: %s is neither in the kernel nor below %s", name, m.Dir)
+			return fmt.Errorf("find modules: %s is neither in the kernel nor below %s: use another kernel, oomlab kernel ls lists them", name, m.Dir)
 		}
 		seen[name] = true
 		needs, err := moduleDepends(path)
