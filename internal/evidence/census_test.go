@@ -1,11 +1,52 @@
 package evidence
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
+	"time"
 )
+
+// However long a round takes, the census leaves nine tenths of a processor to
+// others, and it is no more frequent than it has to be.
+func TestPause(t *testing.T) {
+	for round, want := range map[time.Duration]time.Duration{
+		time.Millisecond:       19 * time.Millisecond,
+		2 * time.Millisecond:   18 * time.Millisecond,
+		10 * time.Millisecond:  90 * time.Millisecond,
+		100 * time.Millisecond: 900 * time.Millisecond,
+	} {
+		if got := pause(round); got != want {
+			t.Errorf("after a round of %s: %s, want %s", round, got, want)
+		}
+	}
+}
+
+// A cgroup without any below it is known by its links, and one that gets some
+// is walked.
+func TestWalk(t *testing.T) {
+	h := Hierarchy{Version: 2, Mount: t.TempDir()}
+	if got, err := h.Walk("/"); err != nil || !slices.Equal(got, []string{"/"}) {
+		t.Errorf("a leaf: %v, %v", got, err)
+	}
+	for _, path := range []string{"/b", "/a", "/b/c"} {
+		if err := os.Mkdir(h.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := h.Walk("/")
+	slices.Sort(got)
+	if err != nil || !slices.Equal(got, []string{"/", "/a", "/b", "/b/c"}) {
+		t.Errorf("a tree: %v, %v", got, err)
+	}
+	if _, err := h.Walk("/none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v, want that there is none", err)
+	}
+}
 
 // Whoever was in a container's cgroup for a moment, as the thread is that starts
 // its first process in cgroup v1, does not make that one a second.

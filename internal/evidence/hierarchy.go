@@ -92,11 +92,22 @@ func (h Hierarchy) parseProcCgroup(text string) (string, bool) {
 	return "", false
 }
 
+// leafLinks is the link count of a directory that has none below it: kernfs
+// counts those (kernfs_refresh_inode), as most file systems do.
+const leafLinks = 2
+
 // Walk returns path and every cgroup below it in the order in which the kernel
 // walks them (css_for_each_descendant_pre): parents first, siblings by age.
 // kernfs numbers directories as it creates them, so the inode number is the age.
 // Cgroups that vanish meanwhile are left out.
 func (h Hierarchy) Walk(path string) ([]string, error) {
+	var dir syscall.Stat_t
+	if err := syscall.Stat(h.Dir(path), &dir); err != nil {
+		return nil, fmt.Errorf("walk cgroup %s: %w", path, err)
+	}
+	if dir.Nlink == leafLinks {
+		return []string{path}, nil // most are leaves, each with some sixty files to list
+	}
 	entries, err := os.ReadDir(h.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("walk cgroup %s: %w", path, err)
