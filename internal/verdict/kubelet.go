@@ -107,6 +107,7 @@ func restarted(r *record.Record) (record.Claim, bool) {
 		return unsupported(Restarted, r.Node.NoKubelet, "nobody restarts %s", strings.Join(want, ", ")), true
 	}
 	c := claim(Restarted, record.Pass, "restarted in place (same UID, same node) after an OOM kill, exit code 137: %s", strings.Join(want, ", "))
+	var again []string
 	for _, name := range want {
 		for _, before := range podsOf(r.Before, name) {
 			after, ok := podByUID(r.After, before.UID)
@@ -118,8 +119,14 @@ func restarted(r *record.Record) (record.Claim, bool) {
 			}
 			for _, container := range after.Containers {
 				c.Evidence = append(c.Evidence, fmt.Sprintf("%s/%s: restartCount %d, reason %s", after.Name, container.Name, container.RestartCount, reasonOf(container)))
+				if reasonOf(container) == startError {
+					again = append(again, after.Name)
+				}
 			}
 		}
+	}
+	if len(again) > 0 {
+		c.Sentence += fmt.Sprintf(" (and again after a needless kill of what was being started, which is a StartError: %s)", strings.Join(again, ", "))
 	}
 	return c, true
 }
@@ -150,6 +157,7 @@ func restartProblem(before, after record.Pod, kills []record.Kill) string {
 			return "was restarted and does not run"
 		case c.Ended == nil:
 			return "was restarted, and its runtime doesn't say why"
+		case c.Ended.Reason == startError && killedAtStart(c, after.Name, kills):
 		case c.Ended.ExitCode != 137:
 			return fmt.Sprintf("ended with exit code %d, not 137", c.Ended.ExitCode)
 		case c.Ended.Reason != "OOMKilled" && !reportedError(c, after.Name, kills):
@@ -170,6 +178,19 @@ func reportedError(c record.Container, pod string, kills []record.Kill) bool {
 	return c.Ended.Reason == "Error" && slices.ContainsFunc(kills, func(k record.Kill) bool {
 		return k.Owner.Pod == pod && k.Owner.Container == c.Name && fromKernel(k)
 	})
+}
+
+// killedAtStart: the container was killed for its memory, and killed once more,
+// needlessly, while it was being started again. The runtime tells of the last
+// end alone.
+func killedAtStart(c record.Container, pod string, kills []record.Kill) bool {
+	var before, needless bool
+	for _, k := range kills {
+		if k.Owner.Pod == pod && k.Owner.Container == c.Name && fromKernel(k) {
+			before, needless = before || !k.Needless, needless || before && k.Needless
+		}
+	}
+	return needless
 }
 
 // fromKernel: the log or the trace has it, not just a counter.

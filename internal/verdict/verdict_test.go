@@ -160,6 +160,9 @@ func TestEachClaimCanFail(t *testing.T) {
 		"reason Error, but a kill":     {func(r *record.Record) { r.After[0].Containers[0].Ended.Reason = "Error" }, Restarted, record.Pass},
 		"reason Error, kernel silent":  {func(r *record.Record) { r.After[0].Containers[0].Ended.Reason = "Error"; r.Kills[0].Sources = nil }, Restarted, record.Fail},
 		"reason Completed":             {func(r *record.Record) { r.After[0].Containers[0].Ended.Reason = "Completed" }, Restarted, record.Fail},
+		"killed at its start":          {func(r *record.Record) { startKilled(r).Needless = true }, Restarted, record.Pass},
+		"killed at its start, rightly": {func(r *record.Record) { startKilled(r) }, Restarted, record.Fail},
+		"not started, nobody killed":   {func(r *record.Record) { startKilled(r); r.Kills = r.Kills[:2] }, Restarted, record.Fail},
 		"exit code 1":                  {func(r *record.Record) { r.After[0].Containers[0].Ended.ExitCode = 1 }, Restarted, record.Fail},
 		"OOMKilled without a kill":     {func(r *record.Record) { r.Kills = r.Kills[:1] }, Restarted, record.Fail},
 		"no kubelet":                   {func(r *record.Record) { r.Node.NoKubelet = "none" }, Restarted, record.Unsupported},
@@ -195,6 +198,17 @@ func TestEachClaimCanFail(t *testing.T) {
 			t.Errorf("%s: no claim %s", name, tt.claim)
 		}
 	}
+}
+
+// startKilled makes the first victim one that was killed a second time while it
+// was being started again, and returns that kill.
+func startKilled(r *record.Record) *record.Kill {
+	ended := r.After[0].Containers[0].Ended
+	ended.Reason, ended.ExitCode = startError, 128
+	k := r.Kills[0]
+	k.Order, k.Decision = 3, 3
+	r.Kills = append(r.Kills, k)
+	return &r.Kills[2]
 }
 
 func TestEvicted(t *testing.T) {

@@ -33,10 +33,21 @@ func (o *Owners) Note(pod *corev1.Pod) {
 	name, uid := OnNode(pod)
 	o.pods[uid] = record.Owner{Workload: pod.Labels[WorkloadLabel], Pod: name, Level: qos.LevelPod}
 	for _, s := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if _, id, started := strings.Cut(s.ContainerID, "://"); started {
-			o.containers[id] = s.Name
+		for _, ref := range []string{s.ContainerID, lastID(s.State), lastID(s.LastTerminationState)} {
+			if _, id, started := strings.Cut(ref, "://"); started {
+				o.containers[id] = s.Name
+			}
 		}
 	}
+}
+
+// lastID is the container that ended: one that could not be started is never
+// the pod's present one.
+func lastID(s corev1.ContainerState) string {
+	if s.Terminated == nil {
+		return ""
+	}
+	return s.Terminated.ContainerID
 }
 
 // Of says whose a cgroup is.

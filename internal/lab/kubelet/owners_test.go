@@ -20,11 +20,16 @@ func TestOwners(t *testing.T) {
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", ContainerID: id}}
 		o.Note(pod.DeepCopy())
 	}
+	// A container that could not be started was never there at a look.
+	last := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ContainerID: "containerd://dead"}}
+	pod.Status.ContainerStatuses[0].LastTerminationState = last
+	o.Note(pod.DeepCopy())
 	for cgroup, want := range map[string]record.Owner{
 		"/node":                            {Level: qos.LevelNode},
 		"/node/kubelet/kubepods":           {Level: qos.LevelKubepods},
 		"/node/kubelet/kubepods/pod" + uid: {Level: qos.LevelPod, Workload: "burstable", Pod: "burstable"},
 		"/node/kubelet/kubepods/pod" + uid + "/c0ffee": {Level: qos.LevelContainer, Workload: "burstable", Pod: "burstable", Container: "main"},
+		"/node/kubelet/kubepods/pod" + uid + "/dead":   {Level: qos.LevelContainer, Workload: "burstable", Pod: "burstable", Container: "main"},
 		"/node/kubelet/kubepods/podother":              {Level: qos.LevelPod},
 		"/nodes":                                       {Level: record.Outside},
 	} {
