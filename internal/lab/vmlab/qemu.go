@@ -73,8 +73,9 @@ func (m machine) args() []string {
 		args = append(args, "-accel", "kvm", "-cpu", "host")
 	case len(m.disks) > 0:
 		// It has instructions for what Kubernetes encrypts, and no page tables of
-		// five levels, which cost time.
-		args = append(args, "-accel", "tcg,thread=multi", "-cpu", "Westmere")
+		// five levels, which cost time. Without a source of randomness containerd
+		// would wait for one.
+		args = append(args, "-accel", "tcg,thread=multi", "-cpu", "Westmere,+rdrand")
 	case m.seed == nil:
 		// qemu64 touches pages faster than max: fewer features to emulate.
 		args = append(args, "-accel", "tcg", "-cpu", "qemu64")
@@ -113,10 +114,18 @@ func (m machine) cmdline() []string {
 		// throw away what has been translated of addresses. To start a container
 		// is above all to wait for the end of others' RCU read sections. And QEMU
 		// keeps what it has translated by virtual address: a program that is
-		// somewhere else each time is translated each time.
-		words = append(words, "mitigations=off", "rcupdate.rcu_expedited=1", "norandmaps")
+		// somewhere else each time is translated each time. Nor has memory to be
+		// cleared twice, or anything to be audited.
+		words = append(words, "mitigations=off", "rcupdate.rcu_expedited=1", "norandmaps", "init_on_alloc=0", "audit=0")
 	}
-	if m.seed != nil {
+	if m.seed == nil {
+		// The guest's clock is the host's. A kernel that compares it with another
+		// one, as they do by default, gives it up where the host is busy; and
+		// patches its own code to do so, which with two processors whose
+		// instructions are translated was the end of a machine (int3 in
+		// sched_clock_cpu).
+		words = append(words, "tsc=reliable")
+	} else {
 		// QEMU sizes its TLB by the host's clock, and as long as a page is in
 		// there, nobody marks it as accessed again after the kernel has cleared
 		// the mark, which is what reclaim goes by. With page tables of its own

@@ -26,13 +26,14 @@ func TestArgs(t *testing.T) {
 	}{
 		"bounded":       {m, []string{"-m 1792M", "-smp 1", "-no-reboot", "-nodefaults"}, []string{"-icount", "-drive", "-netdev", "-device", "mitigations", "pti"}},
 		"emulated":      {m, []string{"-accel tcg -cpu qemu64"}, []string{"kvm"}},
+		"host's clock":  {m, []string{"tsc=reliable"}, nil},
 		"console first": {m, []string{"path=c -serial chardev:console -chardev file,id=messages,path=m -serial chardev:messages"}, nil},
 		"ends on panic": {m, []string{"panic=-1"}, nil},
-		"seeded":        {seeded, []string{"-icount shift=0,sleep=off", "clock=vm", "-seed 4", "-accel tcg", "pti=on"}, nil},
+		"seeded":        {seeded, []string{"-icount shift=0,sleep=off", "clock=vm", "-seed 4", "-accel tcg", "pti=on"}, []string{"tsc="}},
 		"other seed":    {otherwise, []string{"-icount shift=1,sleep=off", "-seed 5"}, nil},
 		"with disks": {system, []string{
 			"-smp 2", "-drive file=root,,1,format=raw,if=virtio,cache=unsafe,werror=report,snapshot=on -drive file=out,format=raw,if=virtio,cache=unsafe,werror=report,snapshot=off",
-			"-accel tcg,thread=multi -cpu Westmere", "mitigations=off rcupdate.rcu_expedited=1 norandmaps",
+			"-accel tcg,thread=multi -cpu Westmere,+rdrand", "tsc=reliable", "mitigations=off rcupdate.rcu_expedited=1 norandmaps",
 		}, []string{"max", "-icount"}},
 		"kvm": {kvm, []string{"-accel kvm -cpu host"}, []string{"tcg", "-icount"}},
 	} {
