@@ -24,7 +24,7 @@ const (
 	recoverTimeout = time.Minute
 	// look is how often the kubelet is asked, which looks at its containers
 	// every second itself.
-	look = 200 * time.Millisecond
+	look = 500 * time.Millisecond
 )
 
 // Start makes the pods and waits until each balloon holds.
