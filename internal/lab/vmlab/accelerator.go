@@ -14,21 +14,23 @@ import (
 
 	"github.com/oomlab/oomlab/internal/apt"
 	"github.com/oomlab/oomlab/internal/cache"
+	"github.com/oomlab/oomlab/internal/lab"
 	"github.com/oomlab/oomlab/internal/lab/vmlab/wire"
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/internal/proc"
 )
 
-// Install makes sure that QEMU is there. It says so on out where it installs it;
-// its error names the command where it may not.
+// Install makes sure that QEMU is there, and the program that each machine
+// starts. It says so on out where it installs QEMU; its error names the command
+// where it may not.
 func Install(ctx context.Context, out io.Writer) error {
-	if _, err := exec.LookPath(Program); err == nil {
-		return nil
+	if _, err := exec.LookPath(Program); err != nil {
+		if err := apt.Ensure(ctx, out, Package); err != nil {
+			return fmt.Errorf("the vm lab needs %s: %w", Program, err)
+		}
 	}
-	if err := apt.Ensure(ctx, out, Package); err != nil {
-		return fmt.Errorf("the vm lab needs %s: %w", Program, err)
-	}
-	return nil
+	_, err := lab.Guest(ctx)
+	return err
 }
 
 // Version returns what QEMU says of itself, "7.2.22" with what Debian adds.
