@@ -3,6 +3,7 @@ package evidence
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -215,14 +216,18 @@ func (c *Census) Processes() map[int]reconcile.Process {
 	return known
 }
 
-// Find returns the process with that pid, alive or not. One that lived too
-// briefly to be counted is looked up while it is dying.
+// Find returns the process with that pid, alive or not, or the one that has a
+// thread with it. One that lived too briefly to be counted is looked up while it
+// is dying.
 func (c *Census) Find(pid int) (Member, bool) {
 	c.mu.Lock()
 	known, ok := c.members[pid]
 	c.mu.Unlock()
 	if ok {
 		return known, true
+	}
+	if process, err := processOf(pid); err == nil && process != pid {
+		return c.Find(process)
 	}
 	cgroup, err := c.hierarchy.Of(pid)
 	if err != nil || !reconcile.Within(cgroup, c.root) {
@@ -233,6 +238,22 @@ func (c *Census) Find(pid int) (Member, bool) {
 	c.members[pid] = m
 	c.mu.Unlock()
 	return m, true
+}
+
+// processOf returns the process of a thread.
+func processOf(thread int) (pid int, err error) {
+	proc, err := procfs.NewProc(thread)
+	if err != nil {
+		return 0, fmt.Errorf("find the process of thread %d: %w", thread, err)
+	}
+	status, err := proc.NewStatus()
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("find the process of thread %d: %w", thread, err)
+	case status.TGID == 0:
+		return 0, fmt.Errorf("find the process of thread %d: it has ended", thread)
+	}
+	return status.TGID, nil
 }
 
 // Alive returns the processes of the latest round, oldest first.

@@ -80,3 +80,28 @@ func TestFirstProcessAfterAVisitor(t *testing.T) {
 		t.Errorf("the visitor is still there: %+v", m)
 	}
 }
+
+// The kernel may name a thread, which is no process of its own.
+func TestThreadIsNoProcess(t *testing.T) {
+	h, err := FindHierarchy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tids, err := filepath.Glob("/proc/self/task/*")
+	if err != nil || len(tids) < 2 {
+		t.Fatalf("threads of this program: %v, %v", tids, err)
+	}
+	for _, path := range tids {
+		tid, err := strconv.Atoi(filepath.Base(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &Census{hierarchy: h, root: "/", members: map[int]Member{}}
+		if m, met := c.Find(tid); !met || m.PID != os.Getpid() {
+			t.Errorf("thread %d of process %d: %+v", tid, os.Getpid(), m)
+		}
+		if _, known := c.Processes()[tid]; known && tid != os.Getpid() {
+			t.Errorf("thread %d passes for a process", tid)
+		}
+	}
+}

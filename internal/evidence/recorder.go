@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/oomlab/oomlab/internal/mem"
@@ -174,10 +173,8 @@ func (r *Recorder) findTriggerProcess(report *oomreport.Report) {
 
 // processOf returns the process of a thread, which may have ended meanwhile.
 func (r *Recorder) processOf(thread int) (pid int, known bool) {
-	if p, err := procfs.NewProc(thread); err == nil {
-		if s, err := p.NewStatus(); err == nil {
-			return s.TGID, true
-		}
+	if pid, err := processOf(thread); err == nil {
+		return pid, true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
