@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/oomlab/oomlab/internal/mem"
 	"github.com/oomlab/oomlab/stressor/balloon/plan"
@@ -18,6 +19,24 @@ func (c Container) Plans() (balloon, press plan.Plan, err error) {
 		press, err = plan.Parse(c.Press)
 	}
 	return balloon, press, err
+}
+
+// Uses says whether a plan of the container, whoever carries it out, has memory
+// of one of these kinds.
+func (c Container) Uses(kinds ...plan.Kind) (bool, error) {
+	for _, text := range slices.Concat([]string{c.Balloon, c.Press, c.Exec}, c.Beside) {
+		if text == "" {
+			continue
+		}
+		p, err := plan.Parse(text)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(p.Steps, func(s plan.Step) bool { return slices.Contains(kinds, s.Kind) }) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // Plan returns all that the container's stressor does: it blows up the balloon,

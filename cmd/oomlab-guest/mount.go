@@ -20,6 +20,7 @@ func mountBase() error {
 		{"proc", "/proc", "proc", ""},
 		{"sysfs", "/sys", "sysfs", ""},
 		{"devtmpfs", "/dev", "devtmpfs", ""},
+		{"tmpfs", "/dev/shm", "tmpfs", ""},
 	})
 }
 
@@ -68,7 +69,6 @@ func mountSystem() error {
 		{"tmpfs", "/run", "tmpfs", "mode=0755"},
 		{"tmpfs", "/tmp", "tmpfs", ""},
 		{"devpts", "/dev/pts", "devpts", "gid=5,mode=620,ptmxmode=666"},
-		{"tmpfs", "/dev/shm", "tmpfs", ""},
 		{"mqueue", "/dev/mqueue", "mqueue", ""},
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/oomlab/oomlab/internal/record"
 	"github.com/oomlab/oomlab/internal/run"
 	"github.com/oomlab/oomlab/scenarios"
+	"github.com/oomlab/oomlab/stressor/balloon/plan"
 )
 
 // Options describe a machine and what it is for.
@@ -83,7 +84,7 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 	var err error
 	if o.Node != nil {
 		files, err = o.prepareNode(ctx, &m, job)
-	} else {
+	} else if err = refuse(s); err == nil {
 		files, err = startFiles(ctx, job, nil, stressor)
 	}
 	if err != nil {
@@ -110,6 +111,23 @@ func Run(ctx context.Context, s *scenarios.Scenario, o Options) (*record.Record,
 		return r, fmt.Errorf("on kernel %s: %s", o.KernelName, out.last.Error)
 	}
 	return r, nil
+}
+
+// refuse names what of a scenario needs a disk: in a machine without one all
+// files lie in memory, which reclaim can't drop.
+func refuse(s *scenarios.Scenario) error {
+	for _, w := range s.Workloads {
+		for _, c := range w.EachContainer() {
+			files, err := c.Uses(plan.File, plan.Dirty, plan.Mapped)
+			if err != nil {
+				return err
+			}
+			if files {
+				return fmt.Errorf("container %s of %s keeps files in the page cache, and a machine without a kubelet has no disk that they could be read from again: add --kubelet, or use --lab kind or cgroup", c.Name, w.Name)
+			}
+		}
+	}
+	return nil
 }
 
 // limit bounds a machine for the scenario.
