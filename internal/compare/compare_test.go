@@ -359,3 +359,43 @@ func TestARunThatEndsBeforeARestartSaysNothingOfIt(t *testing.T) {
 		t.Errorf("a container that is left is none of the differences: %q", got)
 	}
 }
+
+// twins makes a and b two pods of one workload, of which that one died and was
+// restarted.
+func twins(died int) edit {
+	return func(r *record.Record) {
+		r.Kills, r.Forecast, r.Scores, r.Limits = nil, nil, nil, nil
+		r.Scenario.Workloads = []scenarios.Workload{{Name: "twin", Replicas: 2}, {Name: "c"}}
+		for i := range r.After[:2] {
+			p := &r.After[i]
+			p.Workload, p.Name = "twin", fmt.Sprintf("twin-%d", i+1)
+			p.Containers[0].Name = "twin"
+			if i != died {
+				p.Containers[0].Ended, p.Containers[0].RestartCount = nil, 0
+			}
+		}
+	}
+}
+
+// Which of several copies dies is chance. That one more does is none.
+func TestCopiesAreAlike(t *testing.T) {
+	if got := lines(t, runs(made(twins(0))), runs(made(twins(1)))); len(got) > 0 {
+		t.Errorf("the other twin: %q", got)
+	}
+	both := func(r *record.Record) { twins(0)(r); r.After[1].Containers[0] = r.After[0].Containers[0] }
+	want := []string{"unexplained: reported end of the pods of twin", "unexplained: restarts of the pods of twin from reported end of the pods of twin"}
+	if diff := cmp.Diff(want, lines(t, runs(made(twins(0))), runs(made(both)))); diff != "" {
+		t.Errorf("both twins (-want +got):\n%s", diff)
+	}
+	// A kill that was not needed takes any of them, and says nothing.
+	needless := func(r *record.Record) {
+		both(r)
+		r.Scenario.Expect.Killed = nil
+		r.Kills = []record.Kill{{Order: 1, Needless: true, Owner: record.Owner{Workload: "twin", Pod: "twin-2", Container: "twin"}}}
+	}
+	for _, line := range lines(t, runs(made(twins(0))), runs(made(needless))) {
+		if strings.Contains(line, "the pods of twin") {
+			t.Errorf("a twin killed needlessly: %q", line)
+		}
+	}
+}

@@ -233,19 +233,26 @@ func (p *pair) modelAgrees(d *Difference) bool {
 // of them, as the workloads that each side killed there; "" where it killed
 // nobody.
 func (p *pair) disputed() (old, new string, step int) {
-	order := func(runs []Run) []string {
-		if len(runs) == 0 {
-			return nil
-		}
+	return p.firstDispute(func(r *record.Record) []string {
 		var names []string
-		for _, k := range meant(runs[0].Record) {
+		for _, k := range meant(r) {
 			if name := nameOf(k.Owner); !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
 		return names
+	})
+}
+
+// firstDispute returns where the orders of the two sides' first runs differ.
+func (p *pair) firstDispute(order func(*record.Record) []string) (old, new string, step int) {
+	var was, is []string
+	if len(p.old) > 0 {
+		was = order(p.old[0].Record)
 	}
-	was, is := order(p.old), order(p.new)
+	if len(p.new) > 0 {
+		is = order(p.new[0].Record)
+	}
 	for step < len(was) && step < len(is) && was[step] == is[step] {
 		step++
 	}
@@ -261,8 +268,16 @@ func (p *pair) disputed() (old, new string, step int) {
 // marginal reports that the model of one side's kernel could not tell the
 // victim of the disputed step: a tie, or a lead within the error of the
 // kernel's counters.
-func marginal(p *pair, _ *Difference) bool {
+func marginal(p *pair, d *Difference) bool {
 	_, _, step := p.disputed()
+	if d.Aspect == Forecast {
+		_, _, step = p.firstDispute(func(r *record.Record) []string {
+			if r.Forecast == nil {
+				return nil
+			}
+			return forecast(r)
+		})
+	}
 	return slices.ContainsFunc(slices.Concat(p.old, p.new), func(r Run) bool {
 		f := r.Record.Forecast
 		return f != nil && step < len(f.Steps) && slices.Contains([]oom.Outcome{oom.OutcomeTie, oom.OutcomeUndetermined}, f.Steps[step].Outcome)

@@ -90,6 +90,7 @@ var knownCases = []struct {
 	{"oom-score-scale", kernel("5.4.120"), do(kernel("5.10.0"), func(r *record.Record) { r.Scores[0].OOMScore *= 2 }), "oom_score of a", kernel("5.10.0")},
 	{"rss-per-cpu", kernel("6.1.170"), do(kernel("6.12.0"), undetermined, swapVictims), "victims", func(r *record.Record) { r.Forecast = made().Forecast }},
 	{"rss-exact", do(kernel("6.18.44"), undetermined), do(kernel("7.2.0"), swapVictims), "victims", func(r *record.Record) { r.Forecast = made().Forecast }},
+	{"rss-exact", do(kernel("6.18.44"), undetermined), kernel("7.2.0"), "forecast", kernel("7.2.0")},
 	{"report-columns", kernel("6.1.170"), do(kernel("6.12.0"), func(r *record.Record) { r.Kills[0].Report.Columns = append(r.Kills[0].Report.Columns, "rss_anon") }), "kernel report of columns of the task table", kernel("6.12.0")},
 	{"group-kill", do(program("kubelet", "v1.27.16"), limit(func(l *qos.Limits) { l.OOMGroup = false })), program("kubelet", "v1.28.0"), "limit of b memory.oom.group", onV1},
 	{"swap-off-by-default", program("kubelet", "v1.27.16"), do(program("kubelet", "v1.28.0"), limit(func(l *qos.Limits) { l.Swap = mem.LimitOf(0) })), "limit of b memory.swap.max", notByFormula},

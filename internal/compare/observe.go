@@ -147,16 +147,21 @@ func observeScores(r *record.Record, o observed) {
 		o.number(OOMScore, subject, float64(s.OOMScore), points)
 	}
 	if r.Forecast != nil {
-		var steps []string
-		for _, step := range r.Forecast.Steps {
-			name := nameOf(r.Owners[step.Victim])
-			if step.Outcome != oom.OutcomeVictim {
-				name += " (" + string(step.Outcome) + ")"
-			}
-			steps = append(steps, name)
-		}
-		o.word(Forecast, "", inOrder(steps))
+		o.word(Forecast, "", inOrder(forecast(r)))
 	}
+}
+
+// forecast returns whom the model named, in their order, and how sure it was.
+func forecast(r *record.Record) []string {
+	var steps []string
+	for _, step := range r.Forecast.Steps {
+		name := nameOf(r.Owners[step.Victim])
+		if step.Outcome != oom.OutcomeVictim {
+			name += " (" + string(step.Outcome) + ")"
+		}
+		steps = append(steps, name)
+	}
+	return steps
 }
 
 func observeKills(r *record.Record, o observed) {
@@ -237,29 +242,83 @@ func unanswered(p record.Pod, c record.Container) bool {
 }
 
 func observePods(r *record.Record, o observed) {
+	alike := copies{}
 	for _, p := range r.After {
+		w, _ := r.Scenario.Workload(p.Workload)
+		word := o.word
+		if w.Replicas > 1 {
+			word = alike.word(p)
+		}
 		if slices.ContainsFunc(r.Kills, func(k record.Kill) bool { return k.Owner.Pod == p.Name && stray(r, k) }) {
+			alike.spoil(p.Workload)
 			continue // what became of it says nothing about the scenario
 		}
 		phase := p.Phase
 		if p.Reason != "" {
 			phase += " (" + p.Reason + ")"
 		}
-		o.word(Pod, p.Name, phase)
+		word(Pod, p.Name, phase)
 		for _, c := range p.Containers {
 			subject := record.Owner{Workload: p.Workload, Pod: p.Name, Container: c.Name}.String()
 			end := unended
 			if c.Ended != nil {
 				end = fmt.Sprintf("%s, exit code %d", c.Ended.Reason, c.Ended.ExitCode)
 			}
-			o.word(Reported, subject, end)
+			word(Reported, subject, end)
 			if r.Node.NoKubelet == "" && !killedAgain(r, p.Name, c.Name) && !unanswered(p, c) {
-				o.word(Restarts, subject, fmt.Sprint(c.RestartCount))
+				word(Restarts, subject, fmt.Sprint(c.RestartCount))
 			}
 		}
 	}
+	alike.tell(o)
 	if r.Node.NoKubelet == "" {
 		o.word(Evicted, "", inOrder(evictions(r.After)))
+	}
+}
+
+// copies collects what is observed of pods that are each other's copies: which
+// of them it happens to is chance. By workload, what, and whose it is.
+type copies map[string]map[copyWord][]string
+
+type copyWord struct {
+	aspect  Aspect
+	subject string
+}
+
+// word collects for a pod.
+func (all copies) word(p record.Pod) func(Aspect, string, string) {
+	return func(a Aspect, subject, value string) {
+		words, known := all[p.Workload]
+		if !known {
+			words = map[copyWord][]string{}
+			all[p.Workload] = words
+		}
+		if words != nil {
+			key := copyWord{a, strings.Replace(subject, p.Name, "the pods of "+p.Workload, 1)}
+			words[key] = append(words[key], value)
+		}
+	}
+}
+
+// spoil forgets a workload of which one pod says nothing.
+func (all copies) spoil(workload string) { all[workload] = nil }
+
+// tell says how often each value came.
+func (all copies) tell(o observed) {
+	for _, words := range all {
+		for key, values := range words {
+			slices.Sort(values)
+			var counted []string
+			for len(values) > 0 {
+				n := 1
+				for n < len(values) && values[n] == values[0] {
+					n++
+				}
+				counted = append(counted, fmt.Sprintf("%d× %s", n, values[0]))
+				values = values[n:]
+			}
+			o.word(key.aspect, key.subject, strings.Join(counted, "; "))
+		}
 	}
 }
 
