@@ -114,7 +114,7 @@ func printForecast(w io.Writer, s *scenarios.Scenario, f *forecast.Forecast, o f
 		printEvictions(say, f.Kubelet)
 	}
 	switch {
-	case f.Kernel == nil:
+	case f.Kernel == nil && len(f.Doubts) == 0:
 		say("\nNobody presses: the kernel has no reason to kill.\n")
 	case f.Kubelet != nil:
 		say("\nIf the kubelet did not act:\n")

@@ -40,7 +40,8 @@ type Forecast struct {
 	Owners map[int]record.Owner `json:"owners"`
 	// Scores is /proc/PID/oom_score of each process, by pid.
 	Scores map[int]int `json:"oomScores"`
-	// Kernel is whom the kernel kills. It is nil where nobody presses.
+	// Kernel is whom the kernel kills. It is nil where nobody presses, and where
+	// several containers grow at once.
 	Kernel *oom.Sequence `json:"kernel,omitempty"`
 	// Kubelet is whom the kubelet evicts. It is nil where no threshold is set.
 	Kubelet *Eviction `json:"kubelet,omitempty"`
@@ -50,6 +51,8 @@ type Forecast struct {
 	// Doubts are expectations that hang on a tie, on the error of the kernel's
 	// counters, or on who is faster.
 	Doubts []string `json:"doubts,omitempty"`
+
+	growing int // so many containers grow at once
 }
 
 // Predict makes the forecast of a valid scenario.
@@ -62,7 +65,12 @@ func Predict(s *scenarios.Scenario, o Options) (*Forecast, error) {
 	for _, t := range p.snapshot.Tasks {
 		f.Scores[t.PID] = o.Kernel.OOMScore(t)
 	}
-	if len(p.growers) > 0 {
+	for _, g := range p.growers {
+		if Grows(g.balloon, g.press) {
+			f.growing++
+		}
+	}
+	if len(p.growers) > 0 && f.growing <= 1 {
 		if f.Kernel, err = p.kills(); err != nil {
 			return nil, fmt.Errorf("predict the kills of %s: %w", s.Metadata.Name, err)
 		}
@@ -79,10 +87,13 @@ func Predict(s *scenarios.Scenario, o Options) (*Forecast, error) {
 // restarted is what a restarted balloon holds that stays small.
 const restarted = 4 * mem.MiB
 
-// kills lets the first grower take what is left, as a run does.
+// kills lets the only grower take what is left, as a run does.
 func (n *node) kills() (*oom.Sequence, error) {
 	page := n.snapshot.Kernel.PageSize
 	g := n.growers[0]
+	if i := slices.IndexFunc(n.growers, func(g grower) bool { return Grows(g.balloon, g.press) }); i >= 0 {
+		g = n.growers[i]
+	}
 	pressure := oom.Pressure{Grower: g.pid, Sharers: g.sharers, Kills: n.scenario.Until.Kills}
 	pressure = WithPeak(pressure, n.snapshot, g.balloon, g.press)
 	if pressure.Peak == 0 {
@@ -98,25 +109,36 @@ func (n *node) kills() (*oom.Sequence, error) {
 // EndReclaimable is why nobody is killed by a plan of page cache alone.
 const EndReclaimable = "all that is taken can be reclaimed"
 
-// WithPeak returns p with the peak that the press plan takes its growers to,
-// which in s hold the balloon: what they map there and what the plan adds of
-// what can't be reclaimed. If that is nothing, Peak is 0.
-func WithPeak(p oom.Pressure, s oom.Snapshot, balloon, press plan.Curve) oom.Pressure {
+// Grows says whether a press plan takes anything that can't be reclaimed, on top
+// of what the balloon holds.
+func Grows(balloon, press plan.Curve) bool {
+	by, _ := growth(balloon, press)
+	return by > 0
+}
+
+// growth is how much that is, and whether it is mapped by no process.
+func growth(balloon, press plan.Curve) (by mem.Bytes, unmapped bool) {
 	held := balloon.Levels(balloon.Duration())
-	growth := func(kinds ...plan.Kind) mem.Bytes {
+	of := func(kinds ...plan.Kind) mem.Bytes {
 		by := press.PeakOf(kinds...)
 		for _, k := range kinds {
 			by -= held[k]
 		}
 		return by
 	}
-	most := growth(plan.Anon, plan.THP, plan.Mlock, plan.Cold, plan.Shm)
-	if files := growth(plan.Tmpfs, plan.Memfd); files > most {
-		most, p.Unmapped = files, true
-	}
+	mapped, files := of(plan.Anon, plan.THP, plan.Mlock, plan.Cold, plan.Shm), of(plan.Tmpfs, plan.Memfd)
+	return max(mapped, files), files > mapped
+}
+
+// WithPeak returns p with the peak that the press plan takes its growers to,
+// which in s hold the balloon: what they map there and what the plan adds of
+// what can't be reclaimed. If that is nothing, Peak is 0.
+func WithPeak(p oom.Pressure, s oom.Snapshot, balloon, press plan.Curve) oom.Pressure {
+	most, unmapped := growth(balloon, press)
 	if most == 0 {
 		return p
 	}
+	p.Unmapped = unmapped
 	p.Peak = most.Pages(s.Kernel.PageSize)
 	for _, t := range s.Tasks {
 		if t.PID == p.Grower || slices.Contains(p.Sharers, t.PID) {

@@ -107,6 +107,24 @@ func TestRaceIsDoubt(t *testing.T) {
 	}
 }
 
+// Two that grow at once are a race, which the model does not decide. One that
+// only holds is none.
+func TestTwoGrowers(t *testing.T) {
+	s, err := scenarios.Named("oomkilled-for-a-neighbour")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := forecast.Predict(s, options(1, -1000))
+	if err != nil || f.Kernel == nil || len(f.Doubts) > 0 {
+		t.Errorf("one grows: %+v, doubts %q, %v", f.Kernel, f.Doubts, err)
+	}
+	s.Workloads[0].Press = "ramp 400Mi at 100Mi/s"
+	f, err = forecast.Predict(s, options(1, -1000))
+	if err != nil || f.Kernel != nil || len(f.Contradictions) > 0 || !strings.Contains(strings.Join(f.Doubts, "\n"), "2 containers grow at once") {
+		t.Errorf("two grow: %+v, contradictions %q, doubts %q, %v", f.Kernel, f.Contradictions, f.Doubts, err)
+	}
+}
+
 // The planned node is the one that the cgroup lab makes: sizes, scores, order.
 func TestQOSOrder(t *testing.T) {
 	s, err := scenarios.Named("qos-order")

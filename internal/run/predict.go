@@ -31,10 +31,18 @@ func (r *runner) predict(ctx context.Context) error {
 	if err := r.readReclaim(-1); err != nil {
 		return err
 	}
-	if r.scenario.Until.Kills == 0 || len(r.pressers()) == 0 {
+	if r.scenario.Until.Kills == 0 {
 		return nil
 	}
-	pressure, err := r.pressure(ctx, r.pressers()[0], kernel)
+	growers, err := r.growers()
+	if err != nil || len(growers) == 0 {
+		return err
+	}
+	if n := len(growers); n > 1 {
+		r.tell("predict", "%d containers grow at once, and the model lets one grow: whom the kernel kills is a race", n)
+		return nil
+	}
+	pressure, err := r.pressure(ctx, growers[0], kernel)
 	if err != nil || pressure.Peak == 0 {
 		return err
 	}
@@ -47,6 +55,21 @@ func (r *runner) predict(ctx context.Context) error {
 		r.tell("predict", "%d. %s", i+1, Explain(step.Prediction, r.record.Owners, kernel.PageSize))
 	}
 	return nil
+}
+
+// growers are those that press, and take what can't be reclaimed.
+func (r *runner) growers() ([]presser, error) {
+	var growers []presser
+	for _, p := range r.pressers() {
+		balloon, press, err := p.container.Curves()
+		if err != nil {
+			return nil, err
+		}
+		if forecast.Grows(balloon, press) {
+			growers = append(growers, p)
+		}
+	}
+	return growers, nil
 }
 
 // Explain says in a line whom a prediction names, and by how much.
