@@ -66,6 +66,7 @@ func TestCheck(t *testing.T) {
 		{&record.Record{Host: record.Host{Kernel: "6.12.118+deb13-cloud-amd64"}}, Kernel, "6.12.11", "not 6.12.11"},
 		{cgroups, Kubelet, "v1.36.3", ""},
 		{cgroups, Kubelet, "v1.37.2", `kubelet "1.36", not 1.37`},
+		{&record.Record{Verdict: record.Unsupported}, Kubelet, "v1.37.2", ""},
 		{&record.Record{}, Kubelet, "v1.37.2", `kubelet "", not v1.37.2`},
 	} {
 		cells, err := Cells(Axis{tt.axis, []string{tt.value}})
