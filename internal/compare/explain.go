@@ -269,6 +269,13 @@ func (p *pair) firstDispute(order func(*record.Record) []string) (old, new strin
 // victim of the disputed step: a tie, or a lead within the error of the
 // kernel's counters.
 func marginal(p *pair, d *Difference) bool {
+	return p.undecided(d, p.old) || p.undecided(d, p.new)
+}
+
+// decidedNow reports that the model of the new kernel could tell.
+func decidedNow(p *pair, d *Difference) bool { return !p.undecided(d, p.new) }
+
+func (p *pair) undecided(d *Difference, side []Run) bool {
 	_, _, step := p.disputed()
 	if d.Aspect == Forecast {
 		_, _, step = p.firstDispute(func(r *record.Record) []string {
@@ -278,7 +285,7 @@ func marginal(p *pair, d *Difference) bool {
 			return forecast(r)
 		})
 	}
-	return slices.ContainsFunc(slices.Concat(p.old, p.new), func(r Run) bool {
+	return slices.ContainsFunc(side, func(r Run) bool {
 		f := r.Record.Forecast
 		return f != nil && step < len(f.Steps) && slices.Contains([]oom.Outcome{oom.OutcomeTie, oom.OutcomeUndetermined}, f.Steps[step].Outcome)
 	})

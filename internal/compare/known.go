@@ -28,15 +28,15 @@ var Known = []Change{
 		explains:  []Aspect{OOMScore},
 	},
 	{
-		ID: "rss-per-cpu", Component: factKernel, Release: "6.2",
-		What:      "resident memory is counted per CPU and read approximately where it was counted per thread, so that a narrow choice of the victim may go the other way",
-		Reference: "kernel commit f1a7941243c1 (mm: convert mm's rss stats into percpu_counter)",
-		explains:  []Aspect{Forecast, Victims}, fits: marginal,
-	},
-	{
 		ID: "rss-exact", Component: factKernel, Release: "7.0",
 		What:      "badness sums the counters of resident memory exactly, so that a choice that was within their error is none of chance any more",
 		Reference: "kernel commit 5898aa8f9a0b (mm/oom_kill.c)",
+		explains:  []Aspect{Forecast, Victims}, fits: all(marginal, decidedNow),
+	},
+	{
+		ID: "rss-per-cpu", Component: factKernel, Release: "6.2",
+		What:      "resident memory is counted per CPU and read approximately where it was counted per thread, so that a narrow choice of the victim may go the other way",
+		Reference: "kernel commit f1a7941243c1 (mm: convert mm's rss stats into percpu_counter)",
 		explains:  []Aspect{Forecast, Victims}, fits: marginal,
 	},
 	{
