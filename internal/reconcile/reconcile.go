@@ -159,6 +159,12 @@ func Reconcile(w Witnesses) Result {
 			r.insert(k)
 		}
 	}
+	for i := range r.Kills {
+		// A container that dies as it is started has its name in the end alone.
+		if k := &r.Kills[i]; k.Owner.Level == qos.LevelContainer && k.Owner.Container == "" {
+			k.Owner = w.Owner(k.TaskCgroup)
+		}
+	}
 	w.addMarks(&r)
 	number(r.Kills)
 	w.addRuntime(&r, w.addCounts(&r))

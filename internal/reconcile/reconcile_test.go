@@ -374,6 +374,16 @@ func TestNeedless(t *testing.T) {
 	}
 }
 
+// Nobody can name a container that is killed as it is started until the runtime
+// tells how it ended.
+func TestContainerNamedLate(t *testing.T) {
+	w := agreed()
+	w.Logged[0].Owner.Container = ""
+	if r := Reconcile(w); r.Kills[0].Owner != node.Owner("/node/pods/a/one") || len(r.Findings) > 0 {
+		t.Errorf("owner %+v, findings %v", r.Kills[0].Owner, r.Findings)
+	}
+}
+
 // One kill is known and another one only counted: still nobody else did it.
 func TestKnownAndCountedKillsAddUp(t *testing.T) {
 	w := agreed()
