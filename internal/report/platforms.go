@@ -75,7 +75,7 @@ func Platforms(w io.Writer, names []string, records []*record.Record) error {
 
 	var b bytes.Buffer
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
-	say("# Where it has run\n\nWritten by `oomlab platforms` from run records. What has no record here has not been run there.\n\n")
+	say("# Where it has run\n\nWritten by `oomlab platforms` from run records. What has no record here has not been run there, and of several runs the latest counts.\n\n")
 	say("| | lab | engine | cgroups | kernel | kubelet | lowest oom_score_adj | scenarios | first and last run |\n|---|---|---|---|---|---|---:|---:|---|\n")
 	for i, p := range platforms {
 		first, last := time.Time{}, time.Time{}
