@@ -387,6 +387,9 @@ func TestCopiesAreAlike(t *testing.T) {
 	if diff := cmp.Diff(want, lines(t, runs(made(twins(0))), runs(made(both)))); diff != "" {
 		t.Errorf("both twins (-want +got):\n%s", diff)
 	}
+	if got, want := counted([]string{"b", "a", "b"}), "1× a; 2× b"; got != want {
+		t.Errorf("counted %q, want %q", got, want)
+	}
 	// A kill that was not needed takes any of them, and says nothing.
 	needless := func(r *record.Record) {
 		both(r)

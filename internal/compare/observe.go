@@ -303,23 +303,33 @@ func (all copies) word(p record.Pod) func(Aspect, string, string) {
 // spoil forgets a workload of which one pod says nothing.
 func (all copies) spoil(workload string) { all[workload] = nil }
 
-// tell says how often each value came.
+// tell says how often each value came, of what is known of every copy.
 func (all copies) tell(o observed) {
 	for _, words := range all {
+		pods := 0
+		for _, values := range words {
+			pods = max(pods, len(values))
+		}
 		for key, values := range words {
-			slices.Sort(values)
-			var counted []string
-			for len(values) > 0 {
-				n := 1
-				for n < len(values) && values[n] == values[0] {
-					n++
-				}
-				counted = append(counted, fmt.Sprintf("%d× %s", n, values[0]))
-				values = values[n:]
+			if len(values) == pods {
+				o.word(key.aspect, key.subject, counted(values))
 			}
-			o.word(key.aspect, key.subject, strings.Join(counted, "; "))
 		}
 	}
+}
+
+// counted tells how often each value is there, in their order.
+func counted(values []string) string {
+	var text []string
+	for values = slices.Sorted(slices.Values(values)); len(values) > 0; {
+		n := 1
+		for n < len(values) && values[n] == values[0] {
+			n++
+		}
+		text = append(text, fmt.Sprintf("%d× %s", n, values[0]))
+		values = values[n:]
+	}
+	return strings.Join(text, "; ")
 }
 
 // unended is the reported end of a container that has not ended.
