@@ -114,7 +114,8 @@ func printForecast(w io.Writer, s *scenarios.Scenario, f *forecast.Forecast, o f
 		printEvictions(say, f.Kubelet)
 	}
 	switch {
-	case f.Kernel == nil && len(f.Doubts) == 0:
+	case f.Race(): // a doubt says so
+	case f.Kernel == nil:
 		say("\nNobody presses: the kernel has no reason to kill.\n")
 	case f.Kubelet != nil:
 		say("\nIf the kubelet did not act:\n")

@@ -278,12 +278,7 @@ func decidedNow(p *pair, d *Difference) bool { return !p.undecided(d, p.new) }
 func (p *pair) undecided(d *Difference, side []Run) bool {
 	_, _, step := p.disputed()
 	if d.Aspect == Forecast {
-		_, _, step = p.firstDispute(func(r *record.Record) []string {
-			if r.Forecast == nil {
-				return nil
-			}
-			return forecast(r)
-		})
+		_, _, step = p.firstDispute(forecast)
 	}
 	return slices.ContainsFunc(side, func(r Run) bool {
 		f := r.Record.Forecast

@@ -27,6 +27,7 @@ var Known = []Change{
 		Reference: "kernel commit 9066e5cfb73c (fs/proc/base.c, proc_oom_score)",
 		explains:  []Aspect{OOMScore},
 	},
+	// The first that fits explains: where the new kernel is sure, it is exact.
 	{
 		ID: "rss-exact", Component: factKernel, Release: "7.0",
 		What:      "badness sums the counters of resident memory exactly, so that a choice that was within their error is none of chance any more",

@@ -151,8 +151,12 @@ func observeScores(r *record.Record, o observed) {
 	}
 }
 
-// forecast returns whom the model named, in their order, and how sure it was.
+// forecast returns whom the model named, in their order, and how sure it was;
+// nobody where there is no forecast.
 func forecast(r *record.Record) []string {
+	if r.Forecast == nil {
+		return nil
+	}
 	var steps []string
 	for _, step := range r.Forecast.Steps {
 		name := nameOf(r.Owners[step.Victim])

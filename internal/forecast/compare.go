@@ -16,7 +16,7 @@ func (f *Forecast) compare(s *scenarios.Scenario) {
 		f.doubt("the node has swap, and the forecast has none: it says what would happen without")
 		return
 	}
-	if f.growing > 1 {
+	if f.Race() {
 		f.doubt("%d containers grow at once, and the model lets one grow: whom the kernel kills is a race", f.growing)
 		f.compareEvictions(s.Expect)
 		return

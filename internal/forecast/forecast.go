@@ -65,13 +65,9 @@ func Predict(s *scenarios.Scenario, o Options) (*Forecast, error) {
 	for _, t := range p.snapshot.Tasks {
 		f.Scores[t.PID] = o.Kernel.OOMScore(t)
 	}
-	for _, g := range p.growers {
-		if Grows(g.balloon, g.press) {
-			f.growing++
-		}
-	}
-	if len(p.growers) > 0 && f.growing <= 1 {
-		if f.Kernel, err = p.kills(); err != nil {
+	growing := p.growing()
+	if f.growing = len(growing); len(p.growers) > 0 && !f.Race() {
+		if f.Kernel, err = p.kills(growing); err != nil {
 			return nil, fmt.Errorf("predict the kills of %s: %w", s.Metadata.Name, err)
 		}
 	}
@@ -87,18 +83,22 @@ func Predict(s *scenarios.Scenario, o Options) (*Forecast, error) {
 // restarted is what a restarted balloon holds that stays small.
 const restarted = 4 * mem.MiB
 
-// kills lets the only grower take what is left, as a run does.
-func (n *node) kills() (*oom.Sequence, error) {
-	page := n.snapshot.Kernel.PageSize
-	g := n.growers[0]
-	if i := slices.IndexFunc(n.growers, func(g grower) bool { return Grows(g.balloon, g.press) }); i >= 0 {
-		g = n.growers[i]
-	}
-	pressure := oom.Pressure{Grower: g.pid, Sharers: g.sharers, Kills: n.scenario.Until.Kills}
-	pressure = WithPeak(pressure, n.snapshot, g.balloon, g.press)
-	if pressure.Peak == 0 {
+// Race reports that several containers grow at once: the model lets one grow.
+func (f *Forecast) Race() bool { return f.growing > 1 }
+
+// growing are the growers that take what can't be reclaimed.
+func (n *node) growing() []grower {
+	return slices.DeleteFunc(slices.Clone(n.growers), func(g grower) bool { return !Grows(g.balloon, g.press) })
+}
+
+// kills lets the only one that grows take what is left, as a run does.
+func (n *node) kills(growing []grower) (*oom.Sequence, error) {
+	if len(growing) == 0 {
 		return &oom.Sequence{End: EndReclaimable}, nil
 	}
+	page, g := n.snapshot.Kernel.PageSize, growing[0]
+	pressure := oom.Pressure{Grower: g.pid, Sharers: g.sharers, Kills: n.scenario.Until.Kills}
+	pressure = WithPeak(pressure, n.snapshot, g.balloon, g.press)
 	if pressure.Kills > 0 && !n.options.NoKubelet {
 		pressure.Restart = restarted.Pages(page)
 	}

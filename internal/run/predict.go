@@ -43,7 +43,7 @@ func (r *runner) predict(ctx context.Context) error {
 		return nil
 	}
 	pressure, err := r.pressure(ctx, growers[0], kernel)
-	if err != nil || pressure.Peak == 0 {
+	if err != nil {
 		return err
 	}
 	sequence, err := oom.PredictSequence(r.record.Snapshot, pressure)
@@ -94,8 +94,7 @@ func Explain(p oom.Prediction, owners map[int]record.Owner, pageSize mem.Bytes) 
 	return text
 }
 
-// pressure is how the presser's processes grow. Its peak is 0 where they take
-// nothing but what can be reclaimed.
+// pressure is how the presser's processes grow.
 func (r *runner) pressure(ctx context.Context, p presser, kernel oom.Kernel) (oom.Pressure, error) {
 	pressure := oom.Pressure{Kills: r.scenario.Until.Kills}
 	if r.record.Node.NoKubelet == "" { // which restarts what was killed
